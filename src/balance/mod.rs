@@ -71,3 +71,18 @@ pub trait Selector: Send + Sync {
     /// The index of an eligible candidate, or `None` if there is none.
     fn pick(&self, ask: &Ask, candidates: &dyn Candidates) -> Option<usize>;
 }
+
+/// stub
+#[derive(Debug)]
+pub struct First;
+struct FirstSel;
+impl Balancer for First {
+    fn selector(&self, _m: &[Member]) -> Box<dyn Selector> {
+        Box::new(FirstSel)
+    }
+}
+impl Selector for FirstSel {
+    fn pick(&self, _a: &Ask, c: &dyn Candidates) -> Option<usize> {
+        (0..c.count()).find(|&i| c.at(i).eligible())
+    }
+}

@@ -55,6 +55,19 @@ pub struct Runtime {
     pub pin_cpus: bool,
     /// True exactly when accepted sockets are handed to a clearly less loaded worker.
     pub spread: bool,
+    /// When bytes are moved by splice(2) instead of being copied.
+    pub splice: Splice,
+}
+
+/// When bytes are moved by splice(2) instead of being copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Splice {
+    /// Once a direction of a session has proved to carry bulk.
+    Auto,
+    /// From the first byte.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// Where clients connect.
@@ -103,6 +116,15 @@ pub enum ListenAddress {
     Tcp(SocketAddr),
     /// A unix stream socket.
     Unix(PathBuf),
+}
+
+impl std::fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// What happens to a connection over a cap.

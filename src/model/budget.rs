@@ -20,6 +20,11 @@ impl Budget {
         self.most.store(most, Ordering::Relaxed);
     }
 
+    /// The bound.
+    pub fn most(&self) -> u64 {
+        self.most.load(Ordering::Relaxed)
+    }
+
     /// Takes `bytes`, or nothing if they do not fit.
     pub fn take(&self, bytes: u64) -> bool {
         let most = self.most.load(Ordering::Relaxed);

@@ -39,14 +39,19 @@ pub enum Attempt {
     Pending(Socket),
 }
 
-/// Begins to connect.
+/// Begins to connect. With `early` the acknowledgement of the handshake is held back, so that it
+/// rides with data which is there already.
 ///
 /// # Errors
 /// What socket(2), bind(2), connect(2) or an option says. EADDRNOTAVAIL: every source port
 /// towards this destination is taken. EAGAIN of a unix socket: the backend's backlog is full.
-pub fn connect(destination: &Destination, options: &ConnectOptions) -> io::Result<Attempt> {
+pub fn connect(
+    destination: &Destination,
+    options: &ConnectOptions,
+    early: bool,
+) -> io::Result<Attempt> {
     match destination {
-        Destination::Tcp(address) => connect_tcp(*address, options),
+        Destination::Tcp(address) => connect_tcp(*address, options, early),
         Destination::Unix(path) => {
             let socket = Socket2::new(Domain::UNIX, Type::STREAM, None)?;
             socket.set_nonblocking(true)?;
@@ -56,7 +61,7 @@ pub fn connect(destination: &Destination, options: &ConnectOptions) -> io::Resul
     }
 }
 
-fn connect_tcp(address: SocketAddr, options: &ConnectOptions) -> io::Result<Attempt> {
+fn connect_tcp(address: SocketAddr, options: &ConnectOptions, early: bool) -> io::Result<Attempt> {
     let domain = Domain::for_address(address);
     let socket = Socket2::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
@@ -69,6 +74,9 @@ fn connect_tcp(address: SocketAddr, options: &ConnectOptions) -> io::Result<Atte
     if let Some(source) = options.source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
         raw::set_bind_address_no_port(socket.as_fd())?;
         socket.bind(&source.into())?;
+    }
+    if early {
+        socket.set_tcp_quickack(false)?;
     }
     let begun = socket.connect(&address.into());
     let socket = Socket::new(OwnedFd::from(socket), true);

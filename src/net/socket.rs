@@ -61,14 +61,6 @@ impl Socket {
         let address = rustix::net::getsockname(&self.fd).ok()?;
         SocketAddr::try_from(address).ok().map(|address| address.port())
     }
-
-    /// Holds the acknowledgement back so that it rides with the first data (TCP_QUICKACK, tcp(7)).
-    pub fn delay_acknowledgement(&self) {
-        if self.tcp {
-            // Only a hint: without it one more packet is sent.
-            let _ = sockopt::set_tcp_quickack(&self.fd, false);
-        }
-    }
 }
 
 impl AsFd for Socket {

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::Want;
 use super::Who;
 use super::half::{Flow, Half};
 use super::side::{Ended, Side};
 use super::turn::Turn;
-use super::Want;
 use crate::config::Timeouts;
 use crate::net::Stream;
 use crate::plugin::{Cause, EndReason, Phase};

@@ -36,9 +36,9 @@ pub(super) enum RunOut {
 impl Clock {
     /// `luck` is a random number that the jitter of the lifetime is drawn from.
     pub(super) fn new(timeouts: Arc<Timeouts>, now: Instant, luck: u64) -> Self {
-        let expires = timeouts.lifetime.map(|lifetime| {
-            now + jittered(lifetime, timeouts.lifetime_jitter, luck)
-        });
+        let expires = timeouts
+            .lifetime
+            .map(|lifetime| now + jittered(lifetime, timeouts.lifetime_jitter, luck));
         Self { timeouts, moved: now, expires, check: None }
     }
 

@@ -7,7 +7,8 @@
 use std::io;
 
 use super::side::{Ended, Side};
-use super::turn::{Buffer, Splice, Turn};
+use super::turn::{Buffer, Turn};
+use crate::config::Splice;
 use crate::net::Stream;
 
 /// Reads of one half in one turn; then others have theirs.

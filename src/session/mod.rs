@@ -29,7 +29,7 @@ use self::clock::{Clock, RunOut};
 use self::half::{Flow, Half};
 use self::side::Side;
 pub use self::side::{Ended, Readiness};
-pub use self::turn::{Buffers, Pipes, Splice, Turn};
+pub use self::turn::{Buffers, Pipes, Turn};
 use crate::config::{Connect, Timeouts};
 use crate::net::Stream;
 use crate::plugin::{Cause, EndReason, Phase};
@@ -117,6 +117,11 @@ impl<S: Stream> Session<S> {
     pub fn seek(&mut self, connect: &Connect, now: Instant) {
         self.connect_by = now + connect.deadline;
         self.connect_timeout = connect.timeout;
+    }
+
+    /// The client's protocol makes it send first: a read may find something already.
+    pub fn expect_data(&mut self) {
+        self.client.readable = true;
     }
 
     /// Reads what the client has sent already, so that the upstream gets it with the connect.
@@ -303,7 +308,9 @@ impl<S: Stream> Session<S> {
         let unused = self.up.moved == 0 && self.down.moved == 0;
         match (self.client.ended(), upstream.ended()) {
             (Ended::Reset, _) => self.start_abort(Who::Upstream, turn),
-            (Ended::Open | Ended::Fin, Ended::Reset) if unused && upstream.exhausted() => {
+            (Ended::Open | Ended::Fin, Ended::Reset)
+                if unused && upstream.exhausted() && !self.down.closed =>
+            {
                 self.seek_again(ConnectFailure::ResetUnused)
             }
             (Ended::Open | Ended::Fin, Ended::Reset) => self.start_abort(Who::Client, turn),
@@ -363,6 +370,16 @@ impl<S: Stream> Drop for Session<S> {
             if let Some(upstream) = self.stage.upstream_mut() {
                 upstream.stream.reset();
             }
+        }
+    }
+}
+
+impl std::fmt::Display for ConnectFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failed(kind) => kind.fmt(f),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::ResetUnused => f.write_str("reset before a byte went either way"),
         }
     }
 }

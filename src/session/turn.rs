@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::config::Splice;
 use crate::model::Budget;
 
 /// Spare buffers that a worker keeps.
@@ -105,17 +106,6 @@ impl<P> Pipes<P> {
     pub(super) fn give(&mut self, pipe: P) {
         self.free.push(pipe);
     }
-}
-
-/// When bytes are moved by splice(2) instead of being copied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Splice {
-    /// Once a half has proved to carry bulk.
-    Auto,
-    /// From the first byte.
-    Always,
-    /// Never.
-    Never,
 }
 
 /// What a worker lends to a session for one turn.
