@@ -5,5 +5,5 @@
 mod choice;
 mod settings;
 
-pub use choice::{Choice, Options};
+pub use choice::{Choice, Options, Problem};
 pub use settings::*;
