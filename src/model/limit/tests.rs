@@ -144,9 +144,12 @@ fn a_wake_without_use_is_passed_on() {
 }
 
 #[test]
-fn a_worker_without_a_number_of_its_own_is_refused_only() {
-    let (limit, _) = limit(1);
-    assert!(limit.acquire_or_wait(WORKERS_MAX - 1).is_some());
+fn the_last_worker_has_a_bit_too() {
+    let (limit, sleepers) = limit(1);
+    let held = limit.acquire_or_wait(0);
+    assert!(limit.acquire_or_wait(WORKERS_MAX - 1).is_none());
+    drop(held);
+    assert_eq!(sleepers.taken(), [WORKERS_MAX - 1]);
 }
 
 #[test]

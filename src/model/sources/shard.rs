@@ -59,6 +59,8 @@ pub(super) struct Shard {
     sources: Vec<Source>,
     /// Position in `sources`.
     index: HashMap<Key, usize>,
+    /// Sources without a session.
+    idle: usize,
     /// Where the next search for one that can be forgotten starts.
     hand: usize,
 }
@@ -94,6 +96,7 @@ impl Shard {
             // Twice as much: a std map whose removed entries have used up its room rehashes in place
             // while it is at most half full, and would allocate otherwise.
             index: HashMap::with_capacity(capacity * 2),
+            idle: 0,
             hand: 0,
         }
     }
@@ -107,7 +110,10 @@ impl Shard {
         if let Some(&position) = self.index.get(&key) {
             let source = &mut self.sources[position];
             return match source.admit(terms) {
-                Ok(()) => Admission::Counted,
+                Ok(()) => {
+                    self.idle -= usize::from(source.active == 1);
+                    Admission::Counted
+                }
                 Err(why) => Admission::Refused(why),
             };
         }
@@ -132,8 +138,11 @@ impl Shard {
         };
         let source = &mut self.sources[position];
         source.active = source.active.saturating_sub(1);
-        if source.active == 0 && !remember {
-            self.forget(position);
+        if source.active == 0 {
+            self.idle += 1;
+            if !remember {
+                self.forget_idle(position);
+            }
         }
     }
 
@@ -150,6 +159,7 @@ impl Shard {
         if room.capacity > self.capacity {
             room.sources.append(&mut self.sources);
             room.index.extend(self.index.drain());
+            room.idle = self.idle;
             std::mem::swap(self, room);
         }
     }
@@ -161,11 +171,11 @@ impl Shard {
             return Ok(());
         }
         match self.soonest_idle() {
-            Some(position) if self.sources[position].full_at <= now => self.forget(position),
+            Some(position) if self.sources[position].full_at <= now => self.forget_idle(position),
             _ if self.capacity < SHARD_MAX => {
                 return Err(Admission::NeedsRoom((self.capacity * 2).min(SHARD_MAX)));
             }
-            Some(position) => self.forget(position),
+            Some(position) => self.forget_idle(position),
             None => return Err(Admission::Refused(Refused::Full)),
         }
         Ok(())
@@ -174,6 +184,9 @@ impl Shard {
     /// The idle source that refills soonest, among the next [`SAMPLE`]; if none of them is idle, the
     /// first idle one anywhere, so at most a walk over the shard.
     fn soonest_idle(&mut self) -> Option<usize> {
+        if self.idle == 0 {
+            return None;
+        }
         let count = self.sources.len();
         let start = self.hand;
         self.hand = (start + SAMPLE) % count.max(1);
@@ -185,8 +198,10 @@ impl Shard {
             .or_else(|| positions().skip(SAMPLE).find(idle))
     }
 
-    fn forget(&mut self, position: usize) {
+    fn forget_idle(&mut self, position: usize) {
         let source = self.sources.swap_remove(position);
+        debug_assert_eq!(source.active, 0, "a source with a session was forgotten");
+        self.idle -= 1;
         self.index.remove(&source.key);
         if let Some(moved) = self.sources.get(position) {
             self.index.insert(moved.key, position);
