@@ -20,7 +20,7 @@ pub(super) fn run(arguments: &CheckArguments) -> Exit {
     }
     let path = arguments.file.path();
     let loaded = load::file(&path);
-    let (errors, warnings) = loaded.findings.count();
+    let (errors, warnings) = (loaded.findings.errors(), loaded.findings.warnings());
     let good = errors == 0 && !(arguments.strict && warnings > 0);
     let answered = if arguments.json {
         output::answer(&as_json(&path, good, &loaded.findings))
@@ -35,34 +35,26 @@ pub(super) fn run(arguments: &CheckArguments) -> Exit {
 
 /// Findings to stderr, the verdict or the dump to stdout.
 fn tell(path: &Path, good: bool, loaded: &Loaded, dump: bool) -> io::Result<()> {
-    let (errors, warnings) = loaded.findings.count();
-    if errors + warnings > 0 {
-        output::message(&loaded.findings.report(output::colour_on_stderr()));
+    let findings = &loaded.findings;
+    if findings.errors() + findings.warnings() > 0 {
+        output::message(&findings.report(output::colour_on_stderr()));
     }
     match &loaded.config {
         Some(config) if good && dump => output::answer(&load::dump(config)),
-        Some(config) if good => output::answer(&verdict(path, config, warnings)),
-        Some(_) => {
-            let warnings = counted(warnings, "warning");
-            output::error(&format!("{}: {warnings}, and --strict is on", path.display()));
-            Ok(())
-        }
-        None => {
-            let found = match warnings {
-                0 => counted(errors, "error"),
-                _ => format!("{}, {}", counted(errors, "error"), counted(warnings, "warning")),
-            };
-            output::error(&format!("{}: {found}", path.display()));
+        Some(config) if good => output::answer(&verdict(path, config, findings)),
+        strict => {
+            let rule = if strict.is_some() { ", and --strict is on" } else { "" };
+            output::error(&format!("{}: {}{rule}", path.display(), findings.summary()));
             Ok(())
         }
     }
 }
 
-fn verdict(path: &Path, config: &Config, warnings: usize) -> String {
+fn verdict(path: &Path, config: &Config, findings: &Findings) -> String {
     let backends = config.pools.iter().map(|pool| pool.backends.len()).sum();
-    let warned = match warnings {
+    let warned = match findings.warnings() {
         0 => String::new(),
-        _ => format!(", {}", counted(warnings, "warning")),
+        warnings => format!(", {}", counted(warnings, "warning")),
     };
     format!(
         "{}: ok ({}, {}, {}{warned})",
@@ -80,7 +72,6 @@ fn counted(count: usize, what: &str) -> String {
 fn as_json(path: &Path, good: bool, findings: &Findings) -> String {
     let problems: Vec<_> = findings
         .each()
-        .into_iter()
         .map(|finding| {
             json!({
                 "severity": if finding.error { "error" } else { "warning" },

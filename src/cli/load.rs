@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::config::Config;
 
 use super::args::ProxyArguments;
-use super::standin::config::{self, Problems};
+use super::standin::config::{self, Problem, Problems, Severity};
 
 /// A configuration and what was found on the way to it.
 pub(super) struct Loaded {
@@ -23,13 +23,14 @@ pub(super) struct Findings(Problems);
 pub(super) struct Finding {
     /// True exactly when it keeps the configuration from being used.
     pub(super) error: bool,
-    pub(super) file: String,
-    /// From 1; 0 when it is about the whole file.
-    pub(super) line: usize,
-    /// From 1, in characters; 0 when it is about the whole file.
-    pub(super) column: usize,
+    /// None when no text says it.
+    pub(super) file: Option<String>,
+    /// Both from 1, the column in characters; none when the file could not be read.
+    pub(super) line: Option<usize>,
+    pub(super) column: Option<usize>,
     pub(super) message: String,
-    pub(super) help: Option<String>,
+    /// What is allowed, or what to do.
+    pub(super) help: Vec<String>,
 }
 
 /// Reads and checks a file and all that it includes.
@@ -65,11 +66,19 @@ impl From<config::Loaded> for Loaded {
 }
 
 impl Findings {
-    /// How many errors and how many warnings.
-    pub(super) fn count(&self) -> (usize, usize) {
-        let all = self.each();
-        let errors = all.iter().filter(|finding| finding.error).count();
-        (errors, all.len() - errors)
+    /// How many errors.
+    pub(super) fn errors(&self) -> usize {
+        self.0.count(Severity::Error)
+    }
+
+    /// How many warnings.
+    pub(super) fn warnings(&self) -> usize {
+        self.0.count(Severity::Warning)
+    }
+
+    /// "2 errors, 1 warning"
+    pub(super) fn summary(&self) -> String {
+        self.0.summary()
     }
 
     /// The report for a person: places, carets, help.
@@ -78,15 +87,23 @@ impl Findings {
     }
 
     /// All of them.
-    pub(super) fn each(&self) -> Vec<Finding> {
-        let plain = |problem: &config::Problem| Finding {
-            error: problem.error,
-            file: problem.file.clone(),
-            line: problem.line,
-            column: problem.column,
+    pub(super) fn each(&self) -> impl Iterator<Item = Finding> {
+        self.0.iter().map(Finding::from)
+    }
+}
+
+impl From<&Problem> for Finding {
+    fn from(problem: &Problem) -> Self {
+        let place = problem.place.as_ref();
+        let position =
+            place.filter(|place| place.source().was_read()).map(|place| place.position());
+        Self {
+            error: problem.severity == Severity::Error,
+            file: place.map(|place| place.source().name().to_owned()),
+            line: position.as_ref().map(|position| position.line),
+            column: position.as_ref().map(|position| position.column),
             message: problem.message.clone(),
             help: problem.help.clone(),
-        };
-        self.0.iter().map(plain).collect()
+        }
     }
 }

@@ -72,7 +72,7 @@ fn writes(path: PathBuf) -> OnReady {
 
 /// A report for people, or a log line each for machines.
 fn tell(findings: &Findings, format: LogFormat) {
-    if findings.count() == (0, 0) {
+    if findings.errors() + findings.warnings() == 0 {
         return;
     }
     match format {
@@ -80,7 +80,8 @@ fn tell(findings: &Findings, format: LogFormat) {
         LogFormat::Json => {
             for finding in findings.each() {
                 let (file, line, column) = (finding.file, finding.line, finding.column);
-                let help = finding.help;
+                let help = finding.help.join("; ");
+                let help = (!help.is_empty()).then_some(help);
                 if finding.error {
                     tracing::error!(file, line, column, help, "{}", finding.message);
                 } else {

@@ -68,7 +68,12 @@ impl Script {
         self.turn()?;
         self.note(format!("{name} is stopped: {REQUESTS} requests"))?;
         self.ask(&mut tally);
-        self.note(format!("{BACKENDS} conversations from before, one of them with {name}, go on"))?;
+        let with = |talk: &&io::Result<Talk>| talk.as_ref().is_ok_and(|talk| talk.with == name);
+        let theirs = talks.iter().filter(with).count();
+        let count = talks.len();
+        self.note(format!(
+            "{count} conversations from before go on, {theirs} of them with {name}"
+        ))?;
         for talk in &mut talks {
             tally.add(talk.as_mut().is_ok_and(|talk| talk.say("still there?").is_ok()));
         }
@@ -112,24 +117,27 @@ fn request(address: &str) -> io::Result<()> {
 }
 
 /// A connection that stays open, line by line.
-struct Talk(BufReader<TcpStream>);
+struct Talk {
+    stream: BufReader<TcpStream>,
+    /// The backend that answers.
+    with: String,
+}
 
 impl Talk {
     fn open(address: &str) -> io::Result<Self> {
-        let mut talk = Self(BufReader::new(connect(address)?));
-        talk.say("hello")?;
+        let mut talk = Self { stream: BufReader::new(connect(address)?), with: String::new() };
+        talk.with = talk.say("hello")?;
         Ok(talk)
     }
 
-    /// Says a line and reads its echo.
-    fn say(&mut self, line: &str) -> io::Result<()> {
-        self.0.get_mut().write_all(format!("{line}\n").as_bytes())?;
+    /// Says a line and reads its echo, `NAME: LINE`; returns the name.
+    fn say(&mut self, line: &str) -> io::Result<String> {
+        self.stream.get_mut().write_all(format!("{line}\n").as_bytes())?;
         let mut answer = String::new();
-        self.0.by_ref().take(LONGEST_ANSWER).read_line(&mut answer)?;
-        if answer.trim_end().ends_with(line) {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::InvalidData.into())
+        self.stream.by_ref().take(LONGEST_ANSWER).read_line(&mut answer)?;
+        match answer.trim_end().split_once(": ") {
+            Some((name, echo)) if echo == line => Ok(name.to_owned()),
+            _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
 }

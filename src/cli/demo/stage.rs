@@ -62,7 +62,7 @@ impl Stage {
         events: &Receiver<Event>,
         bound: Option<Duration>,
     ) -> Result<Exit, String> {
-        let mut shown = output::answer(&self.greeting());
+        let mut shown = output::answer(&self.greeting()).and_then(|()| self.show());
         let mut deadline = bound.map(|bound| Instant::now() + bound);
         let mut ending = false;
         loop {
@@ -191,9 +191,9 @@ impl Stage {
         let end = match self.driven {
             Driven::No => {
                 "\nType 1, 2 or 3 and Enter to stop that backend, or to start it again: clients \
-                 will not notice.\nq or Ctrl-C ends the demo.\n"
+                 will not notice.\nq or Ctrl-C ends the demo.\n\n"
             }
-            Driven::Playing | Driven::Done(_) => "\nNow watch:\n",
+            Driven::Playing | Driven::Done(_) => "\nNow watch:",
         };
         format!(
             "Three small backends, and Forebay in front of them:\n\n  \
@@ -201,7 +201,7 @@ impl Stage {
              Try these in another terminal:\n\n  \
              curl http://{address}/\n  \
              for i in 1 2 3 4 5 6; do curl -s http://{address}/; done\n  \
-             nc {host} {port}\n{end}\n",
+             nc {host} {port}\n{end}",
             "forebay"
         )
     }

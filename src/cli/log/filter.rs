@@ -12,7 +12,11 @@ impl Filter {
     ///
     /// `Targets` itself takes an unknown word for a target and then logs nothing else, so that
     /// `verbose` would mean silence; here it is an error. A target may leave out `forebay::`.
+    /// An empty text counts as not said, and means `info`.
     pub(in crate::cli) fn parse(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Ok(Self::level(LevelFilter::INFO));
+        }
         let mut targets = Targets::new();
         for directive in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             targets = match directive.split_once('=') {
@@ -56,6 +60,11 @@ mod tests {
         assert!(targets.would_enable("forebay::worker::accept", &Level::DEBUG));
         assert!(targets.would_enable("forebay::control", &Level::WARN));
         assert!(!targets.would_enable("forebay::control", &Level::INFO));
+    }
+
+    #[test]
+    fn empty_variable_is_no_silence() {
+        assert!(Filter::parse("").unwrap().into_targets().would_enable("any", &Level::INFO));
     }
 
     #[test]

@@ -5,16 +5,62 @@ use std::time::Duration;
 
 use crate::config::*;
 
-pub(in crate::cli) struct Problem {
-    pub(in crate::cli) error: bool,
-    pub(in crate::cli) file: String,
-    pub(in crate::cli) line: usize,
-    pub(in crate::cli) column: usize,
-    pub(in crate::cli) message: String,
-    pub(in crate::cli) help: Option<String>,
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Severity {
+    Error,
+    Warning,
 }
 
-pub(in crate::cli) type Problems = Vec<Problem>;
+pub(in crate::cli) struct Source(String);
+
+pub(in crate::cli) struct Position {
+    pub(in crate::cli) line: usize,
+    pub(in crate::cli) column: usize,
+}
+
+pub(in crate::cli) struct Place(Source);
+
+impl Source {
+    pub(in crate::cli) fn name(&self) -> &str {
+        &self.0
+    }
+    pub(in crate::cli) fn was_read(&self) -> bool {
+        false
+    }
+}
+
+impl Place {
+    pub(in crate::cli) fn source(&self) -> &Source {
+        &self.0
+    }
+    pub(in crate::cli) fn position(&self) -> Position {
+        Position { line: 1, column: 1 }
+    }
+}
+
+pub(in crate::cli) struct Problem {
+    pub(in crate::cli) severity: Severity,
+    pub(in crate::cli) place: Option<Place>,
+    pub(in crate::cli) message: String,
+    pub(in crate::cli) help: Vec<String>,
+}
+
+pub(in crate::cli) struct Problems(Vec<Problem>);
+
+impl Problems {
+    pub(in crate::cli) fn iter(&self) -> std::slice::Iter<'_, Problem> {
+        self.0.iter()
+    }
+    pub(in crate::cli) fn count(&self, severity: Severity) -> usize {
+        self.iter().filter(|problem| problem.severity == severity).count()
+    }
+    pub(in crate::cli) fn summary(&self) -> String {
+        match self.0.len() {
+            1 => "1 error".into(),
+            count => format!("{count} errors"),
+        }
+    }
+}
 
 pub(in crate::cli) struct Loaded {
     pub(in crate::cli) config: Option<Config>,
@@ -22,9 +68,9 @@ pub(in crate::cli) struct Loaded {
 }
 
 fn failed(file: &str, message: String) -> Loaded {
-    let (line, column, help) = (0, 0, None);
-    let problem = Problem { error: true, file: file.into(), line, column, message, help };
-    Loaded { config: None, problems: vec![problem] }
+    let (severity, place) = (Severity::Error, Some(Place(Source(file.into()))));
+    let problem = Problem { severity, place, message, help: Vec::new() };
+    Loaded { config: None, problems: Problems(vec![problem]) }
 }
 
 pub(in crate::cli) fn load(path: &Path) -> Loaded {
@@ -37,7 +83,7 @@ pub(in crate::cli) fn load(path: &Path) -> Loaded {
 
 pub(in crate::cli) fn parse(name: &str, text: &str) -> Loaded {
     match text.parse::<toml::Table>().map_err(|error| error.to_string()).and_then(read) {
-        Ok(config) => Loaded { config: Some(config), problems: Vec::new() },
+        Ok(config) => Loaded { config: Some(config), problems: Problems(Vec::new()) },
         Err(message) => failed(name, message),
     }
 }
@@ -52,7 +98,8 @@ pub(in crate::cli) fn proxy(listen: &[String], to: &[String], _balance: Option<&
 }
 
 pub(in crate::cli) fn render(problems: &Problems, _colour: bool) -> String {
-    problems.iter().map(|p| format!("{}: {}\n", p.file, p.message)).collect()
+    let place = |p: &Problem| p.place.as_ref().map_or("", |place| place.source().name()).to_owned();
+    problems.iter().map(|p| format!("error: {}: {}\n", place(p), p.message)).collect()
 }
 
 pub(in crate::cli) fn dump(config: &Config) -> String {
