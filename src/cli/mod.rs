@@ -1,7 +1,7 @@
 //! The command line: arguments in, an exit code out.
 //!
 //! What was asked for goes to stdout, messages go to stderr, and every outcome becomes an exit code
-//! in one place ([`Exit`]). Nothing here touches a socket of the data plane.
+//! in one place (`Exit`). Nothing here touches a socket of the data plane.
 
 mod args;
 mod check;

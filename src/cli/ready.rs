@@ -7,10 +7,14 @@ use std::path::{Path, PathBuf};
 use super::launch::Bound;
 
 /// Removes what an earlier run left: its addresses would be believed before the new ones exist.
+/// What is no regular file, such as /dev/stdout, is left alone and is an error: removing or
+/// replacing it would break more than this program.
 pub(super) fn forget(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => fs::remove_file(path),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "it is no regular file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -54,6 +58,15 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text, "web 127.0.0.1:41233\nweb unix:/run/x.sock\n");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        assert!(forget(&link).is_err() && forget(directory.path()).is_err());
+        assert!(link.is_symlink());
     }
 
     #[test]

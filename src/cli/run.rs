@@ -48,7 +48,7 @@ fn logged(arguments: &LogArguments, work: impl FnOnce() -> Exit) -> Exit {
 fn serve(mut launch: Launch, ready: &ReadyArgument) -> Exit {
     if let Some(path) = &ready.ready_file {
         if let Err(error) = ready::forget(path) {
-            tracing::error!("cannot remove {}: {error}", path.display());
+            tracing::error!("cannot replace {}: {error}", path.display());
             return Exit::Failure;
         }
         launch.ready = Some(writes(path.clone()));

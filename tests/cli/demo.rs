@@ -28,6 +28,12 @@ fn demo_ends_after_its_time() {
 }
 
 #[test]
+fn demo_that_cannot_finish_its_script_in_time_fails() {
+    let out = bare("demo --drive --for 200ms").stdin(Stdio::null()).output().unwrap();
+    assert_eq!(code(&out), 1, "{out:?}");
+}
+
+#[test]
 fn demo_serves_clients_while_its_keys_stop_backends() {
     let mut run = Running::start("demo");
     let address = run.line_with("forebay  ").split_whitespace().nth(1).unwrap().to_owned();

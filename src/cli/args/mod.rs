@@ -88,7 +88,7 @@ pub(in crate::cli) struct CheckArguments {
 /// `proxy`
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ProxyArguments {
-    /// Where clients connect: 127.0.0.1:8080, [::]:8080 or unix:/run/web.sock
+    /// Where clients connect: 127.0.0.1:8080, 0.0.0.0:8000-8009 or unix:/run/web.sock
     #[arg(long, value_name = "ADDR", required = true, num_args = 1..)]
     pub(in crate::cli) listen: Vec<String>,
     /// Where connections go: 10.0.0.11:9000, app.internal:9000 or unix:/run/app.sock

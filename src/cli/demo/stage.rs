@@ -37,6 +37,8 @@ enum Driven {
     Playing,
     /// It is through.
     Done(Tally),
+    /// The time that was given was over first.
+    Late,
 }
 
 /// Why the stage goes on, or does not.
@@ -71,7 +73,10 @@ impl Stage {
                 Err(RecvTimeoutError::Timeout) if ending => {
                     return Err("forebay did not end in time".into());
                 }
-                Err(RecvTimeoutError::Timeout) => Next::End,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.out_of_time();
+                    Next::End
+                }
                 Err(RecvTimeoutError::Disconnected) => Next::Over(Ok(())),
             };
             shown = shown.and_then(|()| self.show());
@@ -164,6 +169,12 @@ impl Stage {
         self.lines.push(line);
     }
 
+    fn out_of_time(&mut self) {
+        if let Driven::Playing = self.driven {
+            self.driven = Driven::Late;
+        }
+    }
+
     fn show(&mut self) -> io::Result<()> {
         let lines = std::mem::take(&mut self.lines);
         let rows: Vec<_> = self
@@ -193,7 +204,7 @@ impl Stage {
                 "\nType 1, 2 or 3 and Enter to stop that backend, or to start it again: clients \
                  will not notice.\nq or Ctrl-C ends the demo.\n\n"
             }
-            Driven::Playing | Driven::Done(_) => "\nNow watch:",
+            Driven::Playing | Driven::Done(_) | Driven::Late => "\nNow watch:",
         };
         format!(
             "Three small backends, and Forebay in front of them:\n\n  \
@@ -219,11 +230,17 @@ impl Stage {
             text.push_str(&format!("; not served: {}", self.unserved));
         }
         text.push_str(".\n");
-        let mut exit = Exit::Success;
-        if let Driven::Done(tally) = self.driven {
-            text.push_str(&verdict(tally));
-            exit = if tally.good() { Exit::Success } else { Exit::Failure };
-        }
+        let exit = match self.driven {
+            Driven::No | Driven::Playing => Exit::Success,
+            Driven::Late => {
+                text.push_str("The time was over before the script was.\n");
+                Exit::Failure
+            }
+            Driven::Done(tally) => {
+                text.push_str(&verdict(tally));
+                if tally.good() { Exit::Success } else { Exit::Failure }
+            }
+        };
         match Exit::from_answer(shown.and_then(|()| output::answer(&text))) {
             Exit::Success => exit,
             lost => lost,
