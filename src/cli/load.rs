@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::config::Config;
+use crate::config::{Choice, Config};
 
 use super::args::ProxyArguments;
-use super::standin::config::{self, Problem, Problems, Severity};
+use super::standin::config::{self, Problem, Problems, Severity, environment};
 
 /// A configuration and what was found on the way to it.
 pub(super) struct Loaded {
@@ -35,17 +35,23 @@ pub(super) struct Finding {
 
 /// Reads and checks a file and all that it includes.
 pub(super) fn file(path: &Path) -> Loaded {
-    config::load(path).into()
+    config::load(path, &environment).into()
 }
 
 /// Checks a text that stands for a file called `name`.
 pub(super) fn text(name: &str, text: &str) -> Loaded {
-    config::parse(name, text).into()
+    config::parse(text, name, &environment).into()
 }
 
 /// Checks the arguments of `proxy`.
 pub(super) fn proxy(arguments: &ProxyArguments) -> Loaded {
-    config::proxy(&arguments.listen, &arguments.to, arguments.balance.as_deref()).into()
+    let config = Config::proxy(&arguments.listen, &arguments.to).map(|mut config| {
+        if let Some(name) = &arguments.balance {
+            config.pools.iter_mut().for_each(|pool| pool.balance = Choice::named(name));
+        }
+        config
+    });
+    Loaded::new(config, Problems::default())
 }
 
 /// What is in effect, as a file that would give it again.
@@ -59,9 +65,18 @@ pub(super) fn schema() -> String {
     config::schema()
 }
 
+impl Loaded {
+    fn new(config: Result<Config, Problems>, warnings: Problems) -> Self {
+        match config {
+            Ok(config) => Self { config: Some(config), findings: Findings(warnings) },
+            Err(problems) => Self { config: None, findings: Findings(problems) },
+        }
+    }
+}
+
 impl From<config::Loaded> for Loaded {
     fn from(loaded: config::Loaded) -> Self {
-        Self { config: loaded.config, findings: Findings(loaded.problems) }
+        Self::new(loaded.config, loaded.warnings)
     }
 }
 
@@ -76,12 +91,7 @@ impl Findings {
         self.0.count(Severity::Warning)
     }
 
-    /// "2 errors, 1 warning"
-    pub(super) fn summary(&self) -> String {
-        self.0.summary()
-    }
-
-    /// The report for a person: places, carets, help.
+    /// The report for a person: places, carets, help, and how many there are.
     pub(super) fn report(&self, colour: bool) -> String {
         config::render(&self.0, colour)
     }

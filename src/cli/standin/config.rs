@@ -45,6 +45,7 @@ pub(in crate::cli) struct Problem {
     pub(in crate::cli) help: Vec<String>,
 }
 
+#[derive(Default)]
 pub(in crate::cli) struct Problems(Vec<Problem>);
 
 impl Problems {
@@ -63,43 +64,58 @@ impl Problems {
 }
 
 pub(in crate::cli) struct Loaded {
-    pub(in crate::cli) config: Option<Config>,
-    pub(in crate::cli) problems: Problems,
+    pub(in crate::cli) config: Result<Config, Problems>,
+    pub(in crate::cli) warnings: Problems,
 }
 
-fn failed(file: &str, message: String) -> Loaded {
+fn failed(file: &str, message: String) -> Problems {
     let (severity, place) = (Severity::Error, Some(Place(Source(file.into()))));
-    let problem = Problem { severity, place, message, help: Vec::new() };
-    Loaded { config: None, problems: Problems(vec![problem]) }
+    Problems(vec![Problem { severity, place, message, help: Vec::new() }])
 }
 
-pub(in crate::cli) fn load(path: &Path) -> Loaded {
+pub(in crate::cli) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+pub(in crate::cli) fn load(path: &Path, variables: Variables<'_>) -> Loaded {
     let name = path.display().to_string();
     match std::fs::read_to_string(path) {
-        Ok(text) => parse(&name, &text),
-        Err(error) => failed(&name, format!("cannot read {name}: {error}")),
+        Ok(text) => parse(&text, &name, variables),
+        Err(error) => {
+            let config = Err(failed(&name, format!("cannot read {name}: {error}")));
+            Loaded { config, warnings: Problems::default() }
+        }
     }
 }
 
-pub(in crate::cli) fn parse(name: &str, text: &str) -> Loaded {
-    match text.parse::<toml::Table>().map_err(|error| error.to_string()).and_then(read) {
-        Ok(config) => Loaded { config: Some(config), problems: Problems(Vec::new()) },
-        Err(message) => failed(name, message),
-    }
+pub(in crate::cli) fn parse(text: &str, name: &str, _: Variables<'_>) -> Loaded {
+    let config = text.parse::<toml::Table>().map_err(|error| error.to_string()).and_then(read);
+    let config = config.map_err(|message| failed(name, message));
+    Loaded { config, warnings: Problems::default() }
 }
 
-pub(in crate::cli) fn proxy(listen: &[String], to: &[String], _balance: Option<&str>) -> Loaded {
-    parse(
-        "arguments",
-        &format!(
+impl Config {
+    pub(in crate::cli) fn proxy(listen: &[String], to: &[String]) -> Result<Self, Problems> {
+        let text = format!(
             "[listener.proxy]\naddress = {listen:?}\npool = \"proxy\"\n[pool.proxy]\nbackends = {to:?}\n"
-        ),
-    )
+        );
+        parse(&text, "command line", &environment).config
+    }
+}
+
+impl Choice {
+    pub(in crate::cli) fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), options: Options::default() }
+    }
 }
 
 pub(in crate::cli) fn render(problems: &Problems, _colour: bool) -> String {
     let place = |p: &Problem| p.place.as_ref().map_or("", |place| place.source().name()).to_owned();
-    problems.iter().map(|p| format!("error: {}: {}\n", place(p), p.message)).collect()
+    let list: String =
+        problems.iter().map(|p| format!("error: {}: {}\n", place(p), p.message)).collect();
+    format!("{list}{}\n", problems.summary())
 }
 
 pub(in crate::cli) fn dump(config: &Config) -> String {
