@@ -76,11 +76,10 @@ fn all_problems_are_reported_at_once() {
     }
     assert!(!report.contains('\x1b'), "colours without a terminal");
     let found = json(&forebay(&format!("check --json -c {file}")).stdout);
-    assert!(found["problems"].as_array().unwrap().len() >= 4, "{found}");
-    assert_eq!(
-        (&found["problems"][0]["line"], &found["problems"][0]["column"]),
-        (&2.into(), &1.into())
-    );
+    let found = found["problems"].as_array().unwrap();
+    assert!(found.len() >= 4, "{found:?}");
+    let misspelt = |problem: &serde_json::Value| problem["line"] == 2 && problem["column"] == 1;
+    assert!(found.iter().any(misspelt), "{found:?}");
 }
 
 #[test]
