@@ -55,6 +55,17 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
+    /// The socket that worker `number` of `workers` accepts from. The one socket of a unix address
+    /// has one owner, who hands over to the rest.
+    pub(super) fn of(&self, number: usize, workers: usize) -> Option<&Arc<ListeningSocket>> {
+        match self.wanted {
+            ListenAddress::Tcp(_) => self.sockets.get(number),
+            ListenAddress::Unix(_) => {
+                self.sockets.first().filter(|_| self.id.0 as usize % workers.max(1) == number)
+            }
+        }
+    }
+
     pub(super) fn address(&self) -> &ListenAddress {
         self.sockets.first().map_or(&self.wanted, |socket| socket.address())
     }

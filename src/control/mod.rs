@@ -24,6 +24,9 @@ use crate::plugin::{Observer, Registry, SessionFacts};
 /// Facts that may wait for the observer.
 const FACTS: usize = 4096;
 
+/// Told where the listeners really listen.
+pub type OnReady = Box<dyn FnOnce(&[Bound]) -> io::Result<()> + Send>;
+
 /// What the process starts with.
 pub struct Start {
     /// The checked file.
@@ -31,7 +34,7 @@ pub struct Start {
     /// Built-in and added plug-ins.
     pub registry: Registry,
     /// Called once, when every listener listens; an error stops the start.
-    pub ready: Option<Box<dyn FnOnce(&[Bound]) -> io::Result<()> + Send>>,
+    pub ready: Option<OnReady>,
     /// Told of every session that ended.
     pub observer: Option<Box<dyn Observer>>,
 }

@@ -159,7 +159,7 @@ impl Plant {
         let worker = Worker::new(number, model, fleet, settings)
             .map_err(|error| Failure::System { what: "make a worker", error })?;
         for bound in &self.sockets {
-            if let Some(socket) = bound.sockets.get(number) {
+            if let Some(socket) = bound.of(number, self.fleet.room()) {
                 // It was made a moment ago, so its queue is open.
                 let _ = self.fleet.send(number, Command::Adopt(bound.id, Arc::clone(socket)));
             }
@@ -200,7 +200,7 @@ impl Plant {
             return;
         };
         for bound in &self.sockets {
-            if let Some(socket) = bound.sockets.get(from) {
+            if let Some(socket) = bound.of(from, self.fleet.room()) {
                 let _ = self.fleet.send(heir, Command::Adopt(bound.id, Arc::clone(socket)));
             }
         }

@@ -1,6 +1,6 @@
 //! Makes a snapshot from the file, reusing what outlives snapshots.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -208,9 +208,10 @@ impl Objects {
     /// One member for each address; the same address twice counts once.
     fn members(&mut self, settings: &config::Pool, resolved: &Resolved) -> Vec<Member> {
         let mut members: Vec<Member> = Vec::new();
+        let mut seen: HashSet<Endpoint> = HashSet::new();
         for entry in &settings.backends {
             for endpoint in endpoints(&entry.address, resolved) {
-                if members.iter().any(|member| member.backend.endpoint == endpoint) {
+                if !seen.insert(endpoint.clone()) {
                     continue;
                 }
                 let key = (Arc::clone(&settings.name), endpoint.clone());
