@@ -4,7 +4,7 @@
 //! the limit full may leave a bit behind and go to sleep; whoever gives a permit back wakes one such
 //! worker. No wake is lost and `max` is never exceeded, whatever the threads do.
 //!
-//! It must never block, allocate (but for nothing: a permit is one pointer) or read a clock.
+//! A permit is one pointer. It must never block, allocate or read a clock.
 
 use std::fmt;
 use std::sync::Arc;
