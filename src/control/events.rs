@@ -31,6 +31,9 @@ pub(super) enum Event {
     LookedUp(Arc<str>, io::Result<Vec<IpAddr>>),
     /// The drain has a step to take.
     Drain,
+    /// Die of a fault, for tests of what follows from one.
+    #[cfg(test)]
+    Fault,
 }
 
 /// Serves events until the process is to end.
@@ -62,8 +65,9 @@ struct Control<'a> {
 
 impl Control<'_> {
     fn start(&mut self, plant: &Mutex<Plant>) {
-        let plant = lock(plant);
+        let mut plant = lock(plant);
         plant.tell(self.sender.clone());
+        plant.replace_dead_workers();
         self.resolved = plant.resolved().clone();
         for (name, interval) in resolve::names(plant.config()) {
             self.runtime.spawn(keep_looking_up(name, interval, self.sender.clone()));
@@ -81,6 +85,8 @@ impl Control<'_> {
                     tracing::info!(signal = name, "ignored: this version does nothing on it");
                     None
                 }
+                #[cfg(test)]
+                Event::Fault => panic!("told to die of a fault"),
                 Event::WorkerGone(number) => {
                     plant.replace_worker(number);
                     None

@@ -10,6 +10,8 @@ mod events;
 mod plant;
 mod resolve;
 mod shutdown;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;
@@ -90,9 +92,13 @@ pub fn run(start: Start) -> Result<(), Failure> {
         plant.stop();
         return Err(Failure::System { what: "tell that it is ready", error });
     }
-    let plant = Arc::new(Mutex::new(plant));
+    keep_serving(&Arc::new(Mutex::new(plant)))
+}
+
+/// Runs the control thread, and runs it anew if it dies of a fault: the plant goes on meanwhile.
+fn keep_serving(plant: &Arc<Mutex<Plant>>) -> Result<(), Failure> {
     loop {
-        let lent = Arc::clone(&plant);
+        let lent = Arc::clone(plant);
         let thread = std::thread::Builder::new()
             .name("control".into())
             .spawn(move || events::serve(&lent))

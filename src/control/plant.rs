@@ -194,6 +194,16 @@ impl Plant {
         }
     }
 
+    /// Replaces workers that died while there was no control to be told.
+    pub(super) fn replace_dead_workers(&mut self) {
+        for number in 0..self.workers.len() {
+            let worker = self.workers.get(number).and_then(Option::as_ref);
+            if worker.is_some_and(JoinHandle::is_finished) {
+                self.replace_worker(number);
+            }
+        }
+    }
+
     /// Gives the listening sockets of a worker that is gone to one that is there.
     fn hand_sockets_over(&self, from: usize) {
         let Some(heir) = (0..self.fleet.room()).find(|&worker| self.fleet.is_there(worker)) else {
@@ -203,6 +213,15 @@ impl Plant {
             if let Some(socket) = bound.of(from, self.fleet.room()) {
                 let _ = self.fleet.send(heir, Command::Adopt(bound.id, Arc::clone(socket)));
             }
+        }
+    }
+
+    /// Tells control something, as a worker would.
+    #[cfg(test)]
+    pub(super) fn report(&self, event: Event) {
+        let news = self.news.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(events) = &*news {
+            let _ = events.send(event);
         }
     }
 

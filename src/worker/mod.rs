@@ -256,6 +256,10 @@ impl Drop for Worker {
             drop(command);
         }
         self.gauges().sessions.store(0, Ordering::Relaxed);
+        self.model.sessions.stop_waiting(self.number);
+        for view in self.snapshot.listeners.values() {
+            view.listener.limit.stop_waiting(self.number);
+        }
         // Only a fault leaves sessions behind. Dropping them resets both sides.
         self.model.ends.add_many(Cause::Panic, self.table.len() as u64);
     }
