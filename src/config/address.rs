@@ -105,7 +105,8 @@ fn split<'a>(text: &'a str, example: &str) -> Result<(&'a str, &'a str), Fault> 
     let (host, port) = match text.rfind(':') {
         Some(at) if !text.ends_with(']') => (&text[..at], &text[at + 1..]),
         _ if text.parse::<u16>().is_ok() => {
-            return Err(fault("is a port alone", format!("write \"HOST:{text}\": \"{example}\"")));
+            let host = example.rsplit_once(':').map_or(example, |(host, _)| host);
+            return Err(fault("is a port alone", format!("write \"{host}:{text}\"")));
         }
         _ => return Err(fault("has no port", format!("write \"{example}\""))),
     };

@@ -79,6 +79,8 @@ impl<'a> Files<'a> {
         if let Err(error) = std::str::from_utf8(&bytes) {
             let at = error.valid_up_to();
             let message = format!("the file is not UTF-8: byte {at} begins no character");
+            let mark = if bytes.starts_with(&[0xef, 0xbb, 0xbf]) { 3 } else { 0 };
+            let at = at.saturating_sub(mark);
             self.notes.add(Problem::error(Place::new(&source, at..at), message));
             return self.notes.mark_broken();
         }

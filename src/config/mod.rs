@@ -14,6 +14,7 @@ mod include;
 mod nesting;
 mod node;
 mod source;
+mod syntax;
 mod variables;
 
 mod address;

@@ -83,6 +83,7 @@ impl Arguments {
     fn listener(&self, notes: &Notes) -> RawListener {
         let mut raw = read_listener_of(PROXY.into(), &Section::absent(notes, LISTENER));
         raw.listener.pool = PROXY.into();
+        raw.pool = Some(self.end());
         for (text, span) in &self.listen {
             match address::listen(text) {
                 Ok(list) => {

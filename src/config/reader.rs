@@ -74,7 +74,11 @@ impl<'a> Section<'a> {
                 self.note_unknown(item.document, table);
                 self.layers.push((item.document, table));
             }
-            _ => self.note(item, Fault::new(format!("{} is not a table", item.node.kind()), "")),
+            _ => {
+                let key = quoted(item.key_place().text_inside());
+                let message = format!("{key} must be a table, not {}", item.node.kind());
+                self.note(item, Fault::new(message, ""));
+            }
         }
         self
     }

@@ -25,8 +25,10 @@ impl<'a> Pools<'a> {
     }
 
     pub(super) fn check(&self, listeners: &[RawListener], notes: &Notes) {
-        let mut known = true;
+        // What uses an unknown name may mean any pool.
+        let mut known = !listeners.is_empty();
         for raw in listeners {
+            known &= raw.pool.is_some();
             known &= self.check_name(&raw.listener.pool, raw.pool.as_ref(), notes);
         }
         for raw in self.all {
