@@ -20,6 +20,16 @@ use forebay::config::{
 };
 use proptest::prelude::*;
 
+#[path = "config/examples.rs"]
+mod examples;
+#[path = "config/files.rs"]
+mod files;
+#[path = "config/hostile.rs"]
+mod hostile;
+#[cfg(feature = "schema")]
+#[path = "config/schema.rs"]
+mod schema;
+
 const BAD: &str = "tests/config/bad";
 const CONF: &str = "conf";
 
@@ -117,94 +127,11 @@ fn many_faults_are_reported_at_once_each_at_its_place() {
     assert!(problems.iter().all(|problem| problem.severity == Severity::Error));
 }
 
-#[test]
-fn all_examples_load_without_a_warning() {
-    let files = toml_files(CONF);
-    assert!(files.len() >= 11, "only {} examples", files.len());
-    for path in files {
-        let loaded = load(&path, &no_variables);
-        let config =
-            loaded.config.unwrap_or_else(|problems| panic!("{}", render(&problems, false)));
-        assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
-        assert_dump_loads_back(&config);
-    }
-}
-
 fn assert_dump_loads_back(config: &Config) {
     let text = dump(config);
     let again = parse(&text, "dump", &no_variables).config;
     let again = again.unwrap_or_else(|problems| panic!("{}\n{text}", render(&problems, false)));
     assert_eq!(&again, config, "{text}");
-}
-
-fn reference() -> String {
-    fs::read_to_string("conf/reference.toml").unwrap()
-}
-
-/// Keys without a default are commented out as `#key = value`.
-fn reference_with_examples() -> String {
-    let comment = |line: &str| {
-        let key = line.strip_prefix('#').filter(|rest| rest.starts_with(char::is_alphabetic));
-        key.unwrap_or(line).to_owned()
-    };
-    reference().lines().map(comment).collect::<Vec<_>>().join("\n")
-}
-
-#[test]
-fn reference_shows_the_defaults() {
-    let smallest = "[listener.web]\naddress = \"0.0.0.0:8080\"\npool = \"app\"
-        [pool.app]\nbackends = [\"10.0.0.11:9000\"]";
-    assert_eq!(good(&reference()), good(smallest));
-}
-
-#[test]
-fn reference_examples_load() {
-    let text = reference_with_examples().replace("include = []", "")
-        + "\n[pool.standby]\nbackends = [\"10.0.0.99:1\"]\n";
-    let loaded = read(&text);
-    let config = loaded.config.unwrap_or_else(|problems| panic!("{}", render(&problems, false)));
-    assert_ne!(config.limits.max_connections, None);
-    assert_dump_loads_back(&config);
-}
-
-/// A key is shown when a line begins with it, or when it stands in the one-line table of its parent.
-#[test]
-fn reference_names_every_key_once_with_a_comment() {
-    let text = reference_with_examples();
-    let keys = every_key();
-    assert!(keys.len() > 60);
-    for (path, key) in keys {
-        if path.starts_with("defaults.listener.") || path.starts_with("defaults.pool.") {
-            continue;
-        }
-        assert!(is_shown(&text, &path, key), "{path} is not in conf/reference.toml");
-    }
-    let lines: Vec<&str> = text.lines().collect();
-    for (at, line) in lines.iter().enumerate() {
-        if line.contains(" = ") && !line.starts_with('#') {
-            assert!(lines[at - 1].starts_with("# "), "no comment above: {line}");
-        }
-    }
-}
-
-fn is_shown(text: &str, path: &str, key: &Key) -> bool {
-    let mut section = String::new();
-    let parent = path.rsplit_once('.').map_or("", |(parent, _)| parent);
-    text.lines().any(|line| {
-        if let Some(header) = line.strip_prefix('[').filter(|_| line.ends_with(']')) {
-            section =
-                header.trim_matches(['[', ']']).replace(".web", ".NAME").replace(".app", ".NAME");
-            let named = matches!(key.kind, Kind::Named(_)).then(|| format!("{path}.NAME"));
-            return section == path || named == Some(section.clone());
-        }
-        let inside = parent.strip_prefix(&format!("{section}."));
-        let starts = |text: &str, name: &str| text.starts_with(&format!("{name} = "));
-        (section == parent && starts(line, key.name))
-            || (path == "defaults" && section.starts_with("defaults."))
-            || inside.is_some_and(|table| {
-                starts(line, table) && line.contains(&format!(" {} = ", key.name))
-            })
-    })
 }
 
 #[test]
@@ -337,177 +264,4 @@ fn a_choice_survives_a_reload_while_name_and_options_are_equal() {
     assert_eq!(balance("").options, Options::default());
     let problem = balance("balance = \"rund_robin\"").unknown("balancer", &["round_robin"]);
     assert_eq!(problem.place.unwrap().to_string(), "test.toml:5:11");
-}
-
-#[test]
-fn includes_are_read_in_order_and_hashed() {
-    let directory = tempfile::tempdir().unwrap();
-    let at = |name: &str| directory.path().join(name);
-    fs::create_dir(at("conf.d")).unwrap();
-    fs::write(at("main.toml"), "include = [\"conf.d/*.toml\"]\n").unwrap();
-    let part = |name: &str, port: u16| {
-        let text = format!(
-            "[listener.{name}]\naddress = \"127.0.0.1:{port}\"\npool = \"{name}\"\n[pool.{name}]\nbackends = [\"x:1\"]\n"
-        );
-        fs::write(at(&format!("conf.d/{name}.toml")), text).unwrap();
-    };
-    part("b", 2);
-    part("a", 1);
-    fs::write(at("conf.d/.hidden.toml"), "broken").unwrap();
-    fs::write(at("conf.d/note.txt"), "broken").unwrap();
-    let one = load(&at("main.toml"), &no_variables);
-    let config = one.config.unwrap();
-    let names: Vec<&str> = config.listeners.iter().map(|listener| &*listener.name).collect();
-    assert_eq!(names, ["a", "b"]);
-    assert_eq!(one.files, [at("main.toml"), at("conf.d/a.toml"), at("conf.d/b.toml")]);
-    assert_eq!(one.directories, [directory.path().to_owned(), at("conf.d")]);
-    assert_eq!(load(&at("main.toml"), &no_variables).hash, one.hash);
-    part("b", 3);
-    assert_ne!(load(&at("main.toml"), &no_variables).hash, one.hash);
-    assert!(parse("include = []", "text", &no_variables).config.is_err());
-}
-
-#[test]
-fn files_that_cannot_be_read_are_named() {
-    let directory = tempfile::tempdir().unwrap();
-    let message = |path: &Path| {
-        let problems = load(path, &no_variables).config.unwrap_err();
-        assert_eq!(problems.len(), 1, "{problems}");
-        problems.to_string()
-    };
-    let missing = directory.path().join("missing.toml");
-    let name = missing.display();
-    assert_eq!(
-        message(&missing),
-        format!("{name}: cannot read `{name}`: no such file or directory\n")
-    );
-    assert!(message(directory.path()).contains("is a directory"));
-    let large = directory.path().join("large.toml");
-    fs::write(&large, vec![b'#'; (16 << 20) + 1]).unwrap();
-    assert!(message(&large).contains("it is over 16 MiB"), "{}", message(&large));
-    fs::write(&large, vec![b'\n'; 16 << 20]).unwrap();
-    assert!(message(&large).contains("the file is empty"));
-    let report = render(&load(&missing, &no_variables).config.unwrap_err(), false);
-    assert!(report.contains(&format!("--> {name}")), "{report}");
-}
-
-#[test]
-fn includes_are_bounded_in_depth() {
-    let directory = tempfile::tempdir().unwrap();
-    for depth in 0..20 {
-        let text = format!("include = \"{}.toml\"\n", depth + 1);
-        fs::write(directory.path().join(format!("{depth}.toml")), text).unwrap();
-    }
-    let loaded = load(&directory.path().join("0.toml"), &no_variables);
-    assert!(loaded.config.unwrap_err().to_string().contains("files deep"));
-    assert_eq!(loaded.files.len(), 9);
-}
-
-/// Tables without end, lists without end, errors without end: no overflow, no hour of waiting.
-#[test]
-fn huge_and_deep_files_are_bounded() {
-    let dotted = vec!["a"; 79].join(".");
-    let texts = [
-        format!("x = {}", "[".repeat(1 << 20)),
-        format!("x = {}", "{ a = ".repeat(1 << 18)),
-        format!("x = {}1{}", format!("{{ {dotted} = ").repeat(79), "}".repeat(79)),
-        format!("[{}]\n", vec!["a"; 1 << 18].join(".")),
-        format!("x = [{}]", "1,".repeat(1 << 20)),
-        format!("x = [{}]", "\"a\" ".repeat(1 << 16)),
-        "a\n".repeat(1 << 17),
-        "[a]\n".repeat(1 << 14),
-        "a = 1\n".repeat(1 << 14),
-        format!("[pool.a]\nbackends = [{}]", "\"x:1\",".repeat(1 << 14)),
-        format!("[listener.a]\naddress = [{}]", "\"0.0.0.0:1-4096\",".repeat(1 << 12)),
-        format!("[listener.a]\naddress = \"{}\"", "${A}".repeat(1 << 12)),
-        "\"".repeat(1 << 20),
-        "\u{feff}".repeat(1 << 16),
-    ];
-    for text in texts {
-        let problems = bad(&text);
-        let start: String = text.chars().take(40).collect();
-        assert!(!problems.is_empty(), "{start}");
-        assert!(render(&problems, false).len() < 1 << 20, "{start}");
-    }
-}
-
-#[cfg(feature = "schema")]
-mod schema {
-    use super::*;
-
-    #[test]
-    fn the_committed_schema_is_current() {
-        let path = "conf/forebay.schema.json";
-        let schema = forebay::config::schema();
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            fs::write(path, &schema).unwrap();
-        }
-        let committed = fs::read_to_string(path).unwrap_or_default();
-        assert!(committed == schema, "{path} is old: UPDATE_GOLDEN=1 writes it anew");
-    }
-
-    #[test]
-    fn schema_and_keys_are_the_same_set() {
-        let schema: serde_json::Value = serde_json::from_str(&forebay::config::schema()).unwrap();
-        let mut found = Vec::new();
-        gather(&schema, "", &mut found);
-        found.sort();
-        let mut known: Vec<String> = every_key().into_iter().map(|(path, _)| path).collect();
-        known.sort();
-        assert_eq!(found, known);
-    }
-
-    fn gather(schema: &serde_json::Value, path: &str, found: &mut Vec<String>) {
-        for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
-            let path = format!("{path}{name}");
-            found.push(path.clone());
-            gather(inner, &format!("{path}."), found);
-            gather(&inner["additionalProperties"], &format!("{path}.NAME."), found);
-            let any = [&inner["anyOf"], &inner["items"]["anyOf"]];
-            for one in any.into_iter().filter_map(serde_json::Value::as_array).flatten() {
-                gather(one, &format!("{path}."), found);
-            }
-        }
-    }
-}
-
-/// What files are made of, and what breaks them.
-fn corpus() -> Vec<String> {
-    let files = toml_files(BAD).into_iter().chain(toml_files(CONF));
-    files.map(|path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned()).collect()
-}
-
-const BITS: [&str; 18] = [
-    "\"", "'", "[", "]", "{", "}", "=", ".", ",", "\n", "\r\n", "\t", "#", "${", "ü", "\u{0}",
-    "-1", "\\",
-];
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(600) })]
-
-    #[test]
-    fn mutated_files_never_panic(
-        which in any::<prop::sample::Index>(),
-        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..40_usize, any::<prop::sample::Index>()), 1..6),
-    ) {
-        let files = corpus();
-        let mut letters: Vec<char> = which.get(&files).chars().collect();
-        for (at, cut, bit) in edits {
-            let start = at.index(letters.len() + 1);
-            let end = (start + cut).min(letters.len());
-            letters.splice(start..end, bit.get(&BITS).chars());
-        }
-        let text: String = letters.into_iter().collect();
-        let loaded = read(&text);
-        assert_positions(all_problems(&loaded));
-        let _report = render(all_problems(&loaded), true);
-        if let Ok(config) = &loaded.config {
-            assert_dump_loads_back(config);
-        }
-    }
-
-    #[test]
-    fn any_text_is_read_or_refused(text in "\\PC{0,200}") {
-        assert_positions(all_problems(&read(&text)));
-    }
 }
