@@ -17,19 +17,26 @@ use super::suggest::quoted;
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Expands every string of a file; what is unset without a default is a problem there.
+///
+/// Returns where the strings begin whose value is not known for that.
 pub(super) fn expand_all(
     table: &mut Table,
     source: &Arc<Source>,
     variables: Variables<'_>,
     notes: &Notes,
-) {
+) -> BTreeSet<usize> {
+    let mut unknown = BTreeSet::new();
     table.each_string(&mut |text, span| {
         if text.contains('$') {
             let (expanded, faults) = expand(text, variables);
+            if !faults.is_empty() {
+                unknown.insert(span.start);
+            }
             faults.iter().for_each(|fault| notes.add(problem(source, span, fault)));
             *text = expanded;
         }
     });
+    unknown
 }
 
 /// What is wrong with a reference to a variable.
