@@ -1,0 +1,61 @@
+//! The lines that the program logs, read as JSON.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+/// What is logged when a session ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionLine {
+    /// The listener's name.
+    pub listener: String,
+    /// The client's address; `None` on a unix listener.
+    pub client: Option<SocketAddr>,
+    /// The backend's address, empty if it got none.
+    pub backend: String,
+    /// Backends tried.
+    pub attempts: u64,
+    /// Bytes from client to upstream.
+    pub bytes_up: u64,
+    /// Bytes from upstream to client.
+    pub bytes_down: u64,
+    /// Bytes that splice(2) moved, both ways.
+    pub spliced: u64,
+    /// Cause and phase.
+    pub reason: String,
+}
+
+impl SessionLine {
+    /// The session that this line tells of, if it tells of one.
+    pub fn read(line: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(line).ok()?;
+        let field = |name: &str| value.get(name).or_else(|| value.get("fields")?.get(name));
+        let text = |name: &str| match field(name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => String::new(),
+        };
+        let number = |name: &str| text(name).parse::<u64>().ok();
+        Some(Self {
+            reason: field("reason")?.as_str()?.to_owned(),
+            bytes_up: number("bytes_up")?,
+            bytes_down: number("bytes_down")?,
+            spliced: number("spliced").unwrap_or(0),
+            attempts: number("attempts").unwrap_or(0),
+            listener: text("listener"),
+            client: text("client").parse().ok(),
+            backend: text("backend"),
+        })
+    }
+}
+
+#[cfg(test)]
+#[test]
+fn a_session_line_is_read_flat_or_nested() {
+    let fields = r#""listener":"web","client":"127.0.0.1:5","attempts":1,"bytes_up":3,"bytes_down":4,"spliced":0,"reason":"finished/relay""#;
+    let flat = SessionLine::read(&format!("{{{fields}}}")).unwrap();
+    let nested = SessionLine::read(&format!(r#"{{"level":"DEBUG","fields":{{{fields}}}}}"#));
+    assert_eq!((flat.bytes_up, flat.reason.as_str()), (3, "finished/relay"));
+    assert_eq!(Some(flat), nested);
+    assert_eq!(SessionLine::read("listening"), None);
+}
