@@ -48,14 +48,3 @@ impl SessionLine {
         })
     }
 }
-
-#[cfg(test)]
-#[test]
-fn a_session_line_is_read_flat_or_nested() {
-    let fields = r#""listener":"web","client":"127.0.0.1:5","attempts":1,"bytes_up":3,"bytes_down":4,"spliced":0,"reason":"finished/relay""#;
-    let flat = SessionLine::read(&format!("{{{fields}}}")).unwrap();
-    let nested = SessionLine::read(&format!(r#"{{"level":"DEBUG","fields":{{{fields}}}}}"#));
-    assert_eq!((flat.bytes_up, flat.reason.as_str()), (3, "finished/relay"));
-    assert_eq!(Some(flat), nested);
-    assert_eq!(SessionLine::read("listening"), None);
-}

@@ -140,6 +140,23 @@ impl Peer {
         assert_eq!(got, expected);
     }
 
+    /// Sends `bytes` and reads the same; if they do not come, how the stream ended, if it did.
+    pub fn ask(&mut self, bytes: &[u8]) -> Result<(), Option<End>> {
+        if let Err(error) = self.stream.write_all(bytes) {
+            self.note(error.kind());
+        }
+        let mut got = vec![0; bytes.len()];
+        match self.stream.read_exact(&mut got) {
+            Ok(()) if got == bytes => Ok(()),
+            Ok(()) => panic!("got {got:?} instead of {bytes:?}"),
+            Err(error) => Err(match error.kind() {
+                ErrorKind::UnexpectedEof if !self.reset_met => Some(End::Eof),
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => Some(End::Reset),
+                _ => None,
+            }),
+        }
+    }
+
     /// Reads up to the first newline, which it drops; `None` if the stream ends before.
     pub fn line(&mut self) -> Option<String> {
         let mut line = Vec::new();
