@@ -16,6 +16,7 @@
 
 mod backend;
 mod careless;
+mod child;
 mod counting;
 mod forebay;
 mod impair;
@@ -31,6 +32,7 @@ mod wait;
 
 pub use backend::{Backend, deaf_address, refusing_address};
 pub use careless::Careless;
+pub use child::{Child, output_within, serve_if_asked};
 pub use counting::Counting;
 pub use forebay::{Exit, Forebay, Start};
 pub use impair::{Impair, LEFT, Line, RIGHT};

@@ -1,7 +1,7 @@
 //! One end of a connection, a client or a backend's side: blocking, with a bound on every wait.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -44,6 +44,15 @@ impl Peer {
     pub fn connect_small(address: SocketAddr, receive: usize) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(receive).unwrap();
+        socket.connect_timeout(&address.into(), SOON).unwrap();
+        Self::new(socket.into())
+    }
+
+    /// Connects from this address of the machine.
+    #[track_caller]
+    pub fn connect_from(source: IpAddr, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
         socket.connect_timeout(&address.into(), SOON).unwrap();
         Self::new(socket.into())
     }
