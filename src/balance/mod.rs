@@ -3,9 +3,28 @@
 //! A [`Balancer`] is made once from its options and lives as long as they stay equal. For every list
 //! of members it makes a [`Selector`], which workers share and ask without a lock. A session whose
 //! first choice fails asks again, with the ones already tried no longer usable.
+//!
+//! Every policy picks an eligible candidate exactly when there is one, never one of weight 0, and looks
+//! at each candidate a bounded number of times. None allocates, waits, logs or reads a clock to pick.
+
+mod first;
+mod least_connections;
+mod random_two;
+mod round_robin;
+mod source_hash;
+
+mod alias;
+mod draws;
+mod maglev;
+
+pub use first::First;
+pub use least_connections::LeastConnections;
+pub use random_two::RandomTwo;
+pub use round_robin::RoundRobin;
+pub use source_hash::{SourceHash, SourceHashOptions};
 
 /// A backend as a policy knows it when the list of a pool changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Member {
     /// Names the backend across lists, processes and restarts (its address as text).
     pub identity: String,
@@ -42,7 +61,7 @@ pub trait Candidates {
     fn at(&self, index: usize) -> Candidate;
 }
 
-impl Candidates for [Candidate] {
+impl Candidates for Vec<Candidate> {
     fn count(&self) -> usize {
         self.len()
     }
@@ -71,3 +90,19 @@ pub trait Selector: Send + Sync {
     /// The index of an eligible candidate, or `None` if there is none.
     fn pick(&self, ask: &Ask, candidates: &dyn Candidates) -> Option<usize>;
 }
+
+/// The options of a policy that has none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoOptions {}
+
+/// The first eligible index in the order of `indices`.
+fn first_eligible(
+    mut indices: impl Iterator<Item = usize>,
+    candidates: &dyn Candidates,
+) -> Option<usize> {
+    indices.find(|&index| candidates.at(index).eligible())
+}
+
+#[cfg(test)]
+mod tests;

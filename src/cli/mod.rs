@@ -1,5 +1,54 @@
-//! cli
-/// Runs the program.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+//! The command line: arguments in, an exit code out.
+//!
+//! What was asked for goes to stdout, messages go to stderr, and every outcome becomes an exit code
+//! in one place (`Exit`). Nothing here touches a socket of the data plane.
+
+mod args;
+mod check;
+mod demo;
+mod exit;
+mod launch;
+mod load;
+mod log;
+mod output;
+mod ready;
+mod run;
+mod standin;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use exit::Exit;
+
+/// Runs the program with the arguments of this process.
+pub fn main() -> ExitCode {
+    main_with(std::env::args_os())
+}
+
+/// Runs the program with these arguments, the first of which is its own name.
+pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let parsed = Arguments::try_parse_from(arguments).and_then(Arguments::into_command);
+    let exit = match parsed {
+        Ok((command, log)) => dispatch(command, &log),
+        Err(usage) => explain(&usage),
+    };
+    exit.into()
+}
+
+fn dispatch(command: Command, log: &args::LogArguments) -> Exit {
+    match command {
+        Command::Run(arguments) => run::file(&arguments, log),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Proxy(arguments) => run::proxy(&arguments, log),
+        Command::Demo(arguments) => demo::run(&arguments, log),
+    }
+}
+
+/// Help and version were asked for and go to stdout; the rest is wrong usage and goes to stderr.
+fn explain(usage: &clap::Error) -> Exit {
+    let printed = usage.print();
+    if usage.use_stderr() { Exit::Usage } else { Exit::from_answer(printed) }
 }

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::Choice;
 
 /// The whole file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// `[limits]`
     pub limits: Limits,
@@ -27,7 +27,7 @@ pub struct Config {
 }
 
 /// Caps of the whole process.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
     /// Concurrent sessions. `None`: what RLIMIT_NOFILE carries.
     pub max_connections: Option<u32>,
@@ -38,7 +38,7 @@ pub struct Limits {
 }
 
 /// What happens on SIGTERM and SIGINT.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Shutdown {
     /// Sessions still alive after this are reset.
     pub timeout: Duration,
@@ -47,7 +47,7 @@ pub struct Shutdown {
 }
 
 /// The threads.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Runtime {
     /// Worker threads. `None`: one per core (`available_parallelism`).
     pub workers: Option<usize>,
@@ -55,10 +55,23 @@ pub struct Runtime {
     pub pin_cpus: bool,
     /// True exactly when accepted sockets are handed to a clearly less loaded worker.
     pub spread: bool,
+    /// When bytes are moved by splice(2) instead of being copied.
+    pub splice: Splice,
+}
+
+/// When bytes are moved by splice(2) instead of being copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Splice {
+    /// Once a direction of a session has proved to carry bulk.
+    Auto,
+    /// From the first byte.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// Where clients connect.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Listener {
     /// The NAME of `[listener.NAME]`.
     pub name: Arc<str>,
@@ -105,6 +118,15 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
+impl std::fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// What happens to a connection over a cap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Over {
@@ -124,7 +146,7 @@ pub struct Rate {
 }
 
 /// Limits for each source address.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PerSource {
     /// Concurrent sessions.
     pub max_connections: Option<u32>,
@@ -135,7 +157,7 @@ pub struct PerSource {
 }
 
 /// A named group of destinations.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Pool {
     /// The NAME of `[pool.NAME]`.
     pub name: Arc<str>,
@@ -162,7 +184,7 @@ pub struct Pool {
 }
 
 /// How connects are made.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Connect {
     /// Bound on one attempt.
     pub timeout: Duration,
@@ -173,7 +195,7 @@ pub struct Connect {
 }
 
 /// Bounds in time. `None` is off.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Timeouts {
     /// No byte moved in either direction.
     pub idle: Option<Duration>,
@@ -201,7 +223,7 @@ pub struct Keepalive {
 }
 
 /// One destination as the file names it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Backend {
     /// Where it is.
     pub address: BackendAddress,

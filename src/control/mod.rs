@@ -1,1 +1,101 @@
-//! control
+//! The control plane: start-up, signals, host names, the workers' lives, shutdown.
+//!
+//! One thread on a current-thread tokio runtime. It may allocate and wait, and never touches a
+//! session but by a command to its worker. If it dies of a fault, relaying goes on and it is
+//! started anew on the same plant.
+
+mod bind;
+mod capacity;
+mod events;
+mod plant;
+mod resolve;
+mod shutdown;
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use self::bind::{Bound, Refusal};
+use self::plant::Plant;
+use crate::config::{Config, Problem};
+use crate::plugin::Registry;
+
+/// What the process starts with.
+pub struct Start {
+    /// The checked file.
+    pub config: Config,
+    /// Built-in and added plug-ins.
+    pub registry: Registry,
+    /// Called once, when every listener listens.
+    pub ready: Box<dyn FnOnce(&[Bound]) -> io::Result<()> + Send>,
+}
+
+/// Why the process could not start, or stopped unasked.
+#[derive(Debug)]
+pub enum Failure {
+    /// Addresses that could not be listened on, each with its cause.
+    Listen(Vec<Refusal>),
+    /// The choice of a plug-in is wrong.
+    Plugin(Vec<Problem>),
+    /// A system call that everything depends on failed.
+    System {
+        /// What was attempted.
+        what: &'static str,
+        /// What the kernel said.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(refusals) => {
+                for (index, refusal) in refusals.iter().enumerate() {
+                    let gap = if index == 0 { "" } else { "\n" };
+                    write!(f, "{gap}{refusal}")?;
+                }
+                Ok(())
+            }
+            Self::Plugin(problems) => write!(f, "{} invalid choices of a plug-in", problems.len()),
+            Self::System { what, error } => write!(f, "cannot {what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// What stopped the control thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Done,
+}
+
+/// Runs the proxy until it is told to stop.
+///
+/// # Errors
+/// Why it could not start.
+pub fn run(start: Start) -> Result<(), Failure> {
+    let plant = Plant::start(start.config, start.registry)?;
+    (start.ready)(&plant.bound())
+        .map_err(|error| Failure::System { what: "write the ready file", error })?;
+    let plant = Arc::new(Mutex::new(plant));
+    loop {
+        let lent = Arc::clone(&plant);
+        let thread = std::thread::Builder::new()
+            .name("control".into())
+            .spawn(move || events::serve(&lent))
+            .map_err(|error| Failure::System { what: "start the control thread", error })?;
+        match thread.join() {
+            Ok(result) => {
+                let Outcome::Done = result?;
+                return Ok(());
+            }
+            Err(_) => tracing::error!("a fault ended the control thread; starting it anew"),
+        }
+    }
+}
+
+/// The plant, also after a fault while it was locked: each of its changes is whole or not begun.
+fn lock(plant: &Mutex<Plant>) -> std::sync::MutexGuard<'_, Plant> {
+    plant.lock().unwrap_or_else(PoisonError::into_inner)
+}

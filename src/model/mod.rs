@@ -1,1 +1,27 @@
-//! model
+//! What the whole process shares: limits, counters, and the objects that outlive a reload.
+//!
+//! Does no I/O and logs nothing.
+
+mod snapshot;
+
+mod backend;
+mod listener;
+mod pool;
+
+mod assemble;
+mod budget;
+mod counters;
+mod limit;
+mod rate;
+mod sources;
+
+pub use assemble::{Objects, Resolved};
+pub use backend::{Backend, Endpoint};
+pub use budget::Budget;
+pub use counters::{Count, Counters, Ends, Gauges};
+pub use limit::{Limit, NoWaiters, Permit, WORKERS_MAX, Wake};
+pub use listener::{Listener, ListenerView, Verdict};
+pub use pool::{Member, Picked, Pool, PoolView};
+pub use rate::RateLimiter;
+pub use snapshot::{Model, Snapshot, SocketId};
+pub use sources::{Refused, SOURCES_MAX, SourcePermit, Sources};

@@ -1,1 +1,21 @@
-//! net
+//! Everything that touches the kernel: listening, connecting, socket options, splice pipes,
+//! TCP_INFO and the limits of the process.
+//!
+//! Knows addresses and options, never listeners, pools or sessions.
+
+mod stream;
+
+mod connect;
+mod listen;
+mod pipe;
+mod process;
+#[allow(unsafe_code, reason = "the socket calls that rustix, socket2 and nix do not wrap")]
+mod raw;
+mod socket;
+
+pub use connect::{Attempt, ConnectOptions, Destination, connect};
+pub use listen::{ListenOptions, ListeningSocket};
+pub use pipe::Pipe;
+pub use process::{is_exhaustion, is_out_of_ports, memory, pin_to_cpu, raise_descriptor_limit};
+pub use socket::{Peer, Socket};
+pub use stream::{Liveness, Stream};

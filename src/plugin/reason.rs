@@ -70,6 +70,30 @@ pub struct EndReason {
 }
 
 impl Cause {
+    /// Every cause, in the order of their discriminants.
+    pub const ALL: [Self; 20] = [
+        Self::Finished,
+        Self::ClientReset,
+        Self::UpstreamReset,
+        Self::ClientLeft,
+        Self::NoBackend,
+        Self::ConnectFailed,
+        Self::ConnectTimeout,
+        Self::Idle,
+        Self::HalfClosed,
+        Self::Lifetime,
+        Self::AbortTimeout,
+        Self::DeadPeer,
+        Self::Denied,
+        Self::SourceLimit,
+        Self::Limit,
+        Self::PoolLimit,
+        Self::Resources,
+        Self::Shutdown,
+        Self::Ended,
+        Self::Panic,
+    ];
+
     /// Its name in logs, metrics and the API.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,1 +1,395 @@
-//! session
+//! The state machine of one session: a client, an upstream, and a half for each direction.
+//!
+//! ```text
+//!              connect_started        writable
+//!   Seeking ───────────────────► Connecting ───► Relaying ───► Aborting ──► end
+//!      ▲  ╲__________________________╱  ▲ ╲          │  (both FINs) ─────────► end
+//!      │            connected            │  ╲        │
+//!      └────── failed, timed out ────────┴───╴ reset before any byte
+//! ```
+//!
+//! Promises that each side gets all bytes of the other in order and then what the other did: a FIN
+//! for a FIN, a reset for a reset. It does no polling and reads no clock: events and the time come
+//! in, and what it wants goes out as a value.
+
+mod abort;
+mod clock;
+mod half;
+mod side;
+mod turn;
+
+#[cfg(test)]
+mod simulation;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use self::abort::Abort;
+use self::clock::{Clock, RunOut};
+use self::half::{Flow, Half};
+use self::side::Side;
+pub use self::side::{Ended, Readiness};
+pub use self::turn::{Buffers, Pipes, Turn};
+use crate::config::{Connect, Timeouts};
+use crate::net::Stream;
+use crate::plugin::{Cause, EndReason, Phase};
+
+/// Rounds over both halves in one turn: one half may meet what the other has to act on.
+const ROUNDS: u32 = 3;
+
+/// The two sides of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Who connected to us.
+    Client,
+    /// Whom we connected to.
+    Upstream,
+}
+
+/// What a session wants of its worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// To be told of events, and woken at its deadline.
+    Nothing,
+    /// Another turn soon: it stopped because others have theirs.
+    Turn,
+    /// A connect to the next candidate; the one before failed as told, if there was one.
+    Connect(Option<ConnectFailure>),
+    /// To end.
+    End(EndReason),
+}
+
+/// Why an attempt to connect came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectFailure {
+    /// With this error of connect(2).
+    Failed(std::io::ErrorKind),
+    /// `connect.timeout` passed.
+    TimedOut,
+    /// It connected, and was reset before a byte went either way.
+    ResetUnused,
+}
+
+/// A session.
+#[derive(Debug)]
+pub struct Session<S: Stream> {
+    client: Side<S>,
+    stage: Stage<S>,
+    /// Client to upstream.
+    up: Half<S::Pipe>,
+    /// Upstream to client.
+    down: Half<S::Pipe>,
+    clock: Clock,
+    connect_by: Instant,
+    connect_timeout: Duration,
+    /// True exactly when the sockets need no RST any more.
+    finished: bool,
+}
+
+#[derive(Debug)]
+enum Stage<S> {
+    /// The worker is looking for an upstream.
+    Seeking,
+    /// A connect is under way.
+    Connecting { upstream: Side<S>, until: Instant },
+    /// Bytes move.
+    Relaying { upstream: Side<S> },
+    /// One side is broken; the other still gets what had arrived, then a reset.
+    Aborting { upstream: Side<S>, abort: Box<Abort> },
+}
+
+impl<S: Stream> Session<S> {
+    /// A session of a client that was just accepted. `luck` is a random number.
+    pub fn new(client: S, timeouts: Arc<Timeouts>, now: Instant, luck: u64) -> Self {
+        Self {
+            client: Side::new(client),
+            stage: Stage::Seeking,
+            up: Half::new(),
+            down: Half::new(),
+            clock: Clock::new(timeouts, now, luck),
+            connect_by: now,
+            connect_timeout: Duration::ZERO,
+            finished: false,
+        }
+    }
+
+    /// Sets the bounds of connecting: `connect.deadline` counts from now, whatever is tried.
+    pub fn seek(&mut self, connect: &Connect, now: Instant) {
+        self.connect_by = now + connect.deadline;
+        self.connect_timeout = connect.timeout;
+    }
+
+    /// The client's protocol makes it send first: a read may find something already.
+    pub fn expect_data(&mut self) {
+        self.client.readable = true;
+    }
+
+    /// Reads what the client has sent already, so that the upstream gets it with the connect.
+    /// True exactly when there was something.
+    pub fn read_early(&mut self, turn: &mut Turn<'_, S::Pipe>) -> bool {
+        self.up.read_early(&mut self.client, turn);
+        self.up.held() > 0
+    }
+
+    /// A connect is under way.
+    pub fn connect_started(&mut self, upstream: S, now: Instant) {
+        let mut upstream = Side::new(upstream);
+        upstream.writable = false;
+        let until = (now + self.connect_timeout).min(self.connect_by);
+        self.stage = Stage::Connecting { upstream, until };
+    }
+
+    /// The upstream is connected.
+    pub fn connected(&mut self, upstream: S, now: Instant) {
+        self.clock.bytes_moved(now);
+        self.stage = Stage::Relaying { upstream: Side::new(upstream) };
+    }
+
+    /// Tells what the poll said of one side.
+    pub fn event(&mut self, who: Who, seen: Readiness) {
+        let side = match who {
+            Who::Client => Some(&mut self.client),
+            Who::Upstream => self.stage.upstream_mut(),
+        };
+        if let Some(side) = side {
+            side.event(seen);
+        }
+    }
+
+    /// Does what can be done now, and tells what is wanted next.
+    pub fn advance(&mut self, turn: &mut Turn<'_, S::Pipe>) -> Want {
+        match &self.stage {
+            Stage::Seeking | Stage::Connecting { .. } if self.client.ended() == Ended::Reset => {
+                Want::End(EndReason { cause: Cause::ClientLeft, phase: Phase::Connect })
+            }
+            Stage::Seeking => self.wait_for_candidate(turn.now),
+            Stage::Connecting { .. } => self.wait_for_connect(turn),
+            Stage::Relaying { .. } => self.relay(turn),
+            Stage::Aborting { .. } => self.abort(turn),
+        }
+    }
+
+    /// When [`advance`](Self::advance) is to be called though nothing has happened.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Seeking => Some(self.connect_by),
+            Stage::Connecting { until, .. } => Some(*until),
+            Stage::Relaying { .. } => self.clock.deadline(self.is_half_closed()),
+            Stage::Aborting { abort, .. } => Some(abort.deadline()),
+        }
+    }
+
+    /// True exactly when the poll is to say that a side is writable.
+    pub fn wants_write(&self, who: Who) -> bool {
+        match who {
+            Who::Client => !self.client.writable,
+            Who::Upstream => self.upstream().is_some_and(|side| !side.writable),
+        }
+    }
+
+    /// The client's socket.
+    pub fn client_stream(&self) -> &S {
+        &self.client.stream
+    }
+
+    /// The upstream's socket, also while it connects.
+    pub fn upstream_stream(&self) -> Option<&S> {
+        self.upstream().map(|side| &side.stream)
+    }
+
+    /// Bytes given to the upstream and to the client.
+    pub fn moved(&self) -> (u64, u64) {
+        (self.up.moved, self.down.moved)
+    }
+
+    /// Those of them that did not pass through our memory.
+    pub fn spliced(&self) -> u64 {
+        self.up.spliced + self.down.spliced
+    }
+
+    /// How far it has come.
+    pub fn phase(&self) -> Phase {
+        match &self.stage {
+            Stage::Seeking | Stage::Connecting { .. } => Phase::Connect,
+            Stage::Relaying { .. } => Phase::Relay,
+            Stage::Aborting { .. } => Phase::Abort,
+        }
+    }
+
+    /// Marks a good end: the sockets are closed without a reset. Any other session resets both
+    /// when it is dropped, so that nothing cut short can look complete.
+    pub fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    fn upstream(&self) -> Option<&Side<S>> {
+        match &self.stage {
+            Stage::Seeking => None,
+            Stage::Connecting { upstream, .. }
+            | Stage::Relaying { upstream }
+            | Stage::Aborting { upstream, .. } => Some(upstream),
+        }
+    }
+
+    fn is_half_closed(&self) -> bool {
+        self.up.closed != self.down.closed
+    }
+
+    fn wait_for_candidate(&self, now: Instant) -> Want {
+        if now >= self.connect_by {
+            return Want::End(EndReason { cause: Cause::ConnectTimeout, phase: Phase::Connect });
+        }
+        Want::Nothing
+    }
+
+    fn wait_for_connect(&mut self, turn: &mut Turn<'_, S::Pipe>) -> Want {
+        let Stage::Connecting { upstream, until } = &mut self.stage else { return Want::Nothing };
+        if upstream.ended() == Ended::Reset {
+            let error = upstream.stream.take_connect_error();
+            let kind = error.map_or(std::io::ErrorKind::ConnectionReset, |error| error.kind());
+            return self.seek_again(ConnectFailure::Failed(kind));
+        }
+        if upstream.writable {
+            if let Stage::Connecting { upstream, .. } =
+                std::mem::replace(&mut self.stage, Stage::Seeking)
+            {
+                self.stage = Stage::Relaying { upstream };
+            }
+            self.clock.bytes_moved(turn.now);
+            return self.relay(turn);
+        }
+        if turn.now < *until {
+            return Want::Nothing;
+        }
+        if turn.now >= self.connect_by {
+            return Want::End(EndReason { cause: Cause::ConnectTimeout, phase: Phase::Connect });
+        }
+        self.seek_again(ConnectFailure::TimedOut)
+    }
+
+    /// Lets go of the upstream. What the client sent stays held for the next one.
+    fn seek_again(&mut self, failure: ConnectFailure) -> Want {
+        if let Some(upstream) = self.stage.upstream_mut() {
+            upstream.stream.reset();
+        }
+        self.stage = Stage::Seeking;
+        self.up.closed = false;
+        Want::Connect(Some(failure))
+    }
+
+    fn relay(&mut self, turn: &mut Turn<'_, S::Pipe>) -> Want {
+        let half_closed = self.is_half_closed();
+        let Stage::Relaying { upstream } = &mut self.stage else { return Want::Nothing };
+        if let Some(what) = self.clock.run_out(turn.now, half_closed) {
+            return Want::End(EndReason { cause: what.cause(), phase: Phase::Relay });
+        }
+        let check = self.clock.check_is_due(turn.now);
+        if check && self.clock.find_dead([&self.client, upstream], turn.now) {
+            return Want::End(EndReason { cause: Cause::DeadPeer, phase: Phase::Relay });
+        }
+        let before = self.up.moved + self.down.moved;
+        let mut flows = (Flow::Idle, Flow::Idle);
+        for _ in 0..ROUNDS {
+            let ends = (self.client.ended(), upstream.ended());
+            flows.0 = self.up.pump(&mut self.client, upstream, turn);
+            flows.1 = self.down.pump(upstream, &mut self.client, turn);
+            if ends == (self.client.ended(), upstream.ended()) {
+                break;
+            }
+        }
+        if self.up.moved + self.down.moved != before {
+            self.clock.bytes_moved(turn.now);
+        }
+        self.verdict(flows, turn)
+    }
+
+    fn verdict(&mut self, flows: (Flow, Flow), turn: &mut Turn<'_, S::Pipe>) -> Want {
+        let Stage::Relaying { upstream } = &self.stage else { return Want::Nothing };
+        let unused = self.up.moved == 0 && self.down.moved == 0;
+        match (self.client.ended(), upstream.ended()) {
+            (Ended::Reset, _) => self.start_abort(Who::Upstream, turn),
+            (Ended::Open | Ended::Fin, Ended::Reset)
+                if unused && upstream.exhausted() && !self.down.closed =>
+            {
+                self.seek_again(ConnectFailure::ResetUnused)
+            }
+            (Ended::Open | Ended::Fin, Ended::Reset) => self.start_abort(Who::Client, turn),
+            (Ended::Open | Ended::Fin, Ended::Open | Ended::Fin) => {
+                if self.up.closed && self.down.closed {
+                    Want::End(EndReason { cause: Cause::Finished, phase: Phase::Relay })
+                } else if flows.0 == Flow::Again || flows.1 == Flow::Again {
+                    Want::Turn
+                } else {
+                    Want::Nothing
+                }
+            }
+        }
+    }
+
+    fn start_abort(&mut self, survivor: Who, turn: &mut Turn<'_, S::Pipe>) -> Want {
+        match survivor {
+            Who::Client => self.up.discard(),
+            Who::Upstream => self.down.discard(),
+        }
+        let upstream = match std::mem::replace(&mut self.stage, Stage::Seeking) {
+            Stage::Relaying { upstream } => upstream,
+            other => {
+                self.stage = other;
+                return Want::Nothing;
+            }
+        };
+        let abort = Box::new(Abort::new(survivor, turn.now, &self.clock.timeouts));
+        self.stage = Stage::Aborting { upstream, abort };
+        self.abort(turn)
+    }
+
+    fn abort(&mut self, turn: &mut Turn<'_, S::Pipe>) -> Want {
+        let Stage::Aborting { upstream, abort } = &mut self.stage else { return Want::Nothing };
+        match abort.survivor() {
+            Who::Upstream => abort.advance(&mut self.up, &mut self.client, upstream, turn),
+            Who::Client => abort.advance(&mut self.down, upstream, &mut self.client, turn),
+        }
+    }
+}
+
+impl<S> Stage<S> {
+    fn upstream_mut(&mut self) -> Option<&mut Side<S>> {
+        match self {
+            Self::Seeking => None,
+            Self::Connecting { upstream, .. }
+            | Self::Relaying { upstream }
+            | Self::Aborting { upstream, .. } => Some(upstream),
+        }
+    }
+}
+
+impl<S: Stream> Drop for Session<S> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.client.stream.reset();
+            if let Some(upstream) = self.stage.upstream_mut() {
+                upstream.stream.reset();
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for ConnectFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failed(kind) => kind.fmt(f),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::ResetUnused => f.write_str("reset before a byte went either way"),
+        }
+    }
+}
+
+impl RunOut {
+    fn cause(self) -> Cause {
+        match self {
+            Self::Idle => Cause::Idle,
+            Self::HalfClosed => Cause::HalfClosed,
+            Self::Lifetime => Cause::Lifetime,
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Where configurations come from: a file, the arguments of `proxy`, or the demo's own text.
+
+use std::path::Path;
+
+use crate::config::{Choice, Config};
+
+use super::args::ProxyArguments;
+use super::standin::config::{self, Problem, Problems, Severity, environment};
+
+/// A configuration and what was found on the way to it.
+pub(super) struct Loaded {
+    /// None exactly when there are errors.
+    pub(super) config: Option<Config>,
+    /// Errors and warnings.
+    pub(super) findings: Findings,
+}
+
+/// Errors and warnings of one configuration, in the order of the text.
+pub(super) struct Findings(Problems);
+
+/// One of them, in plain words.
+#[derive(Debug, Clone)]
+pub(super) struct Finding {
+    /// True exactly when it keeps the configuration from being used.
+    pub(super) error: bool,
+    /// None when no text says it.
+    pub(super) file: Option<String>,
+    /// Both from 1, the column in characters; none when the file could not be read.
+    pub(super) line: Option<usize>,
+    pub(super) column: Option<usize>,
+    pub(super) message: String,
+    /// What is allowed, or what to do.
+    pub(super) help: Vec<String>,
+}
+
+/// Reads and checks a file and all that it includes.
+pub(super) fn file(path: &Path) -> Loaded {
+    config::load(path, &environment).into()
+}
+
+/// Checks a text that stands for a file called `name`.
+pub(super) fn text(name: &str, text: &str) -> Loaded {
+    config::parse(text, name, &environment).into()
+}
+
+/// Checks the arguments of `proxy`.
+pub(super) fn proxy(arguments: &ProxyArguments) -> Loaded {
+    let config = Config::proxy(&arguments.listen, &arguments.to).map(|mut config| {
+        if let Some(name) = &arguments.balance {
+            config.pools.iter_mut().for_each(|pool| pool.balance = Choice::named(name));
+        }
+        config
+    });
+    Loaded::new(config, Problems::default())
+}
+
+/// What is in effect, as a file that would give it again.
+pub(super) fn dump(config: &Config) -> String {
+    config::dump(config)
+}
+
+/// The JSON schema of the file.
+#[cfg(feature = "schema")]
+pub(super) fn schema() -> String {
+    config::schema()
+}
+
+impl Loaded {
+    fn new(config: Result<Config, Problems>, warnings: Problems) -> Self {
+        match config {
+            Ok(config) => Self { config: Some(config), findings: Findings(warnings) },
+            Err(problems) => Self { config: None, findings: Findings(problems) },
+        }
+    }
+}
+
+impl From<config::Loaded> for Loaded {
+    fn from(loaded: config::Loaded) -> Self {
+        Self::new(loaded.config, loaded.warnings)
+    }
+}
+
+impl Findings {
+    /// How many errors.
+    pub(super) fn errors(&self) -> usize {
+        self.0.count(Severity::Error)
+    }
+
+    /// How many warnings.
+    pub(super) fn warnings(&self) -> usize {
+        self.0.count(Severity::Warning)
+    }
+
+    /// The report for a person: places, carets, help, and how many there are.
+    pub(super) fn report(&self, colour: bool) -> String {
+        config::render(&self.0, colour)
+    }
+
+    /// All of them.
+    pub(super) fn each(&self) -> impl Iterator<Item = Finding> {
+        self.0.iter().map(Finding::from)
+    }
+}
+
+impl From<&Problem> for Finding {
+    fn from(problem: &Problem) -> Self {
+        let place = problem.place.as_ref();
+        let position =
+            place.filter(|place| place.source().was_read()).map(|place| place.position());
+        Self {
+            error: problem.severity == Severity::Error,
+            file: place.map(|place| place.source().name().to_owned()),
+            line: position.as_ref().map(|position| position.line),
+            column: position.as_ref().map(|position| position.column),
+            message: problem.message.clone(),
+            help: problem.help.clone(),
+        }
+    }
+}

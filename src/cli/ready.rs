@@ -1,0 +1,76 @@
+//! The ready file: real addresses, for whoever waits until Forebay listens.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::launch::Bound;
+
+/// Removes what an earlier run left: its addresses would be believed before the new ones exist.
+/// What is no regular file, such as /dev/stdout, is left alone and is an error: removing or
+/// replacing it would break more than this program.
+pub(super) fn forget(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => fs::remove_file(path),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "it is no regular file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes one line `LISTENER ADDRESS` each. The file appears whole, by rename(2).
+pub(super) fn write(path: &Path, bound: &[Bound]) -> io::Result<()> {
+    let beside = beside(path);
+    let written = fs::write(&beside, lines(bound)).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // The first error is the one to tell.
+        drop(fs::remove_file(&beside));
+    }
+    written
+}
+
+fn lines(bound: &[Bound]) -> String {
+    bound.iter().map(|bound| format!("{} {}\n", bound.listener, bound.address)).collect()
+}
+
+/// In the same directory, since a rename does not cross file systems.
+fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}", std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_file_names_every_address_and_leaves_nothing_beside() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ready");
+        fs::write(&path, "old").unwrap();
+        forget(&path).unwrap();
+        forget(&path).unwrap();
+        let bound =
+            [("web", "127.0.0.1:41233"), ("web", "unix:/run/x.sock")].map(|(listener, address)| {
+                Bound { listener: listener.into(), address: address.into() }
+            });
+        write(&path, &bound).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "web 127.0.0.1:41233\nweb unix:/run/x.sock\n");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        assert!(forget(&link).is_err() && forget(directory.path()).is_err());
+        assert!(link.is_symlink());
+    }
+
+    #[test]
+    fn missing_directory_is_an_error() {
+        assert!(write(Path::new("/nowhere/at/all/ready"), &[]).is_err());
+    }
+}

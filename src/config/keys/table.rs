@@ -1,0 +1,229 @@
+//! The tables themselves, in the order in which the reference shows them.
+
+use super::{Key, Kind};
+
+const MAX: u64 = u32::MAX as u64;
+
+const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key { name, kind, default, doc }
+}
+
+/// The top of the file.
+pub const ROOT: &[Key] = &[
+    key("include", Kind::Paths, "[]", "further files, relative to this one; `*` in the last part"),
+    key("limits", Kind::Table(LIMITS), "", "caps of the whole process"),
+    key("shutdown", Kind::Table(SHUTDOWN), "", "what happens on SIGTERM and SIGINT"),
+    key("runtime", Kind::Table(RUNTIME), "", "the threads"),
+    key("defaults", Kind::Table(DEFAULTS), "", "what holds for every table that does not say"),
+    key("listener", Kind::Named(LISTENER), "", "where clients connect"),
+    key("pool", Kind::Named(POOL), "", "a named group of destinations"),
+];
+
+const LIMITS: &[Key] = &[
+    key(
+        "max_connections",
+        Kind::Count { min: 1, max: MAX },
+        "",
+        "concurrent sessions of the process; else what RLIMIT_NOFILE carries",
+    ),
+    key(
+        "buffers",
+        Kind::Size { min: 1 << 20, max: 1 << 50 },
+        "",
+        "sum of what is buffered; else a quarter of the memory, or of the cgroup's",
+    ),
+    key(
+        "buffer",
+        Kind::Size { min: 4 << 10, max: 1 << 20 },
+        "\"64KiB\"",
+        "what one half holds while its other side refuses bytes (4KiB to 1MiB)",
+    ),
+];
+
+const SHUTDOWN: &[Key] = &[
+    key("timeout", Kind::Delay, "\"30s\"", "sessions still alive after this are reset"),
+    key(
+        "delay",
+        Kind::Delay,
+        "\"0s\"",
+        "keep accepting so long, while whoever stands in front notices",
+    ),
+];
+
+const RUNTIME: &[Key] = &[
+    key("workers", Kind::Count { min: 1, max: 256 }, "", "worker threads; else one per core"),
+    key("pin_cpus", Kind::Flag, "false", "pin each worker to one CPU"),
+    key("spread", Kind::Flag, "true", "hand accepted sockets to a clearly less loaded worker"),
+];
+
+/// `[defaults]`: neither an address, backends nor a fallback makes sense for all.
+pub const DEFAULTS: &[Key] = &[
+    key("listener", Kind::Table(LISTENER_SHARED), "", "for every listener, key by key"),
+    key("pool", Kind::Table(POOL_SHARED), "", "for every pool, key by key"),
+];
+
+/// `[listener.NAME]`
+pub const LISTENER: &[Key] = &joined::<16>(
+    &[key(
+        "address",
+        Kind::ListenAddresses,
+        "",
+        "IP:PORT, IP:FIRST-LAST or unix:/PATH, or a list; [::] is IPv6 only; port 0: the kernel's choice",
+    )],
+    LISTENER_SHARED,
+);
+
+const LISTENER_SHARED: &[Key] = &[
+    key("pool", Kind::PoolName, "", "the pool that its sessions go to"),
+    key("max_connections", Kind::Count { min: 1, max: MAX }, "", "concurrent sessions"),
+    key(
+        "over",
+        Kind::OneOf(&["wait", "reject"]),
+        "\"wait\"",
+        "over a cap: \"wait\" in the kernel's backlog, or \"reject\"",
+    ),
+    key("rate", Kind::Rate, "", "new sessions"),
+    key("per_source", Kind::Table(PER_SOURCE), "", "limits for each source address"),
+    key("deny", Kind::Networks, "[]", "sources that are refused"),
+    key("allow", Kind::Networks, "[]", "sources that are let in; a list denies the rest"),
+    key("guards", Kind::Choices, "[]", "guards, asked in this order"),
+    key(
+        "backlog",
+        Kind::Count { min: 1, max: 1 << 20 },
+        "4096",
+        "listen(2) backlog; the kernel caps it at net.core.somaxconn",
+    ),
+    key("client_first", Kind::Flag, "false", "clients of this protocol always send first"),
+    key(
+        "tcp_fastopen",
+        Kind::FlagOrCount { min: 0, max: 1 << 20 },
+        "false",
+        "TCP Fast Open: queue length; true is 256",
+    ),
+    key("interface", Kind::KernelName, "", "network interface (SO_BINDTODEVICE)"),
+    key("freebind", Kind::Flag, "false", "bind an address that this host does not have yet"),
+    key("congestion", Kind::KernelName, "", "congestion control towards clients; else the host's"),
+    key("mode", Kind::Mode, "", "mode bits of a unix socket file; else what the umask leaves"),
+];
+
+const PER_SOURCE: &[Key] = &[
+    key("max_connections", Kind::Count { min: 1, max: MAX }, "", "concurrent sessions of a source"),
+    key("rate", Kind::Rate, "", "new sessions of a source"),
+    key(
+        "ipv6_prefix",
+        Kind::Count { min: 1, max: 128 },
+        "64",
+        "leading bits of an IPv6 address that count as one source",
+    ),
+];
+
+/// `[pool.NAME]`
+pub const POOL: &[Key] = &joined::<10>(
+    &[
+        key("backends", Kind::Backends, "", "addresses, or tables as in [[pool.NAME.backends]]"),
+        key(
+            "fallback",
+            Kind::PoolName,
+            "",
+            "the pool that is asked when this one has no usable backend",
+        ),
+    ],
+    POOL_SHARED,
+);
+
+const POOL_SHARED: &[Key] = &[
+    key("balance", Kind::Choice, "\"round_robin\"", "how a backend is picked"),
+    key("connect", Kind::Table(CONNECT), "", "how connects are made"),
+    key("timeout", Kind::Table(TIMEOUT), "", "bounds in time"),
+    key("max_connections", Kind::Count { min: 1, max: MAX }, "", "concurrent sessions of the pool"),
+    key("source", Kind::SourceAddress, "", "address that connects are made from"),
+    key("keepalive", Kind::FlagOrTable(KEEPALIVE), "", "TCP keepalive of both sides"),
+    key("congestion", Kind::KernelName, "", "congestion control towards backends; else the host's"),
+    key("resolve_interval", Kind::Duration, "\"30s\"", "how often host names are looked up again"),
+];
+
+const CONNECT: &[Key] = &[
+    key("timeout", Kind::Duration, "\"5s\"", "bound on one attempt"),
+    key("attempts", Kind::Count { min: 1, max: 1000 }, "3", "backends tried for one session"),
+    key(
+        "deadline",
+        Kind::Duration,
+        "\"15s\"",
+        "bound on all attempts; default: attempts x timeout",
+    ),
+];
+
+const TIMEOUT: &[Key] = &[
+    key("idle", Kind::Timeout, "\"1h\"", "no byte moved in either direction"),
+    key(
+        "half_closed",
+        Kind::Timeout,
+        "\"30s\"",
+        "one direction has ended and no byte moved in the other",
+    ),
+    key("lifetime", Kind::Timeout, "\"off\"", "age of a session"),
+    key(
+        "lifetime_jitter",
+        Kind::Percent,
+        "\"0%\"",
+        "share of lifetime by which it varies at random",
+    ),
+    key(
+        "abort",
+        Kind::Duration,
+        "\"10s\"",
+        "after an abort: the side still to be told acknowledges nothing",
+    ),
+    key(
+        "dead_peer",
+        Kind::Timeout,
+        "\"30s\"",
+        "a peer that holds unacknowledged bytes answers nothing",
+    ),
+];
+
+const KEEPALIVE: &[Key] = &[
+    key("idle", Kind::Duration, "\"60s\"", "silence before the first probe (whole seconds)"),
+    key("interval", Kind::Duration, "\"10s\"", "between probes (whole seconds)"),
+    key(
+        "count",
+        Kind::Count { min: 1, max: 127 },
+        "6",
+        "unanswered probes that end the connection",
+    ),
+];
+
+/// One of `[[pool.NAME.backends]]`
+pub const BACKEND: &[Key] = &[
+    key(
+        "address",
+        Kind::BackendAddress,
+        "",
+        "HOST:PORT or unix:/PATH; port +N or -N is the client's destination port plus or minus N",
+    ),
+    key("weight", Kind::Count { min: 0, max: 65_535 }, "1", "share of new sessions; 0: none"),
+    key(
+        "max_connections",
+        Kind::Count { min: 1, max: MAX },
+        "",
+        "concurrent sessions of the backend",
+    ),
+    key(
+        "state",
+        Kind::OneOf(&["ready", "drain", "maint"]),
+        "\"ready\"",
+        "\"drain\": no new sessions; \"maint\": not looked after either",
+    ),
+];
+
+/// Puts the keys that only the table itself has before those that it shares with its defaults.
+const fn joined<const ALL: usize>(own: &[Key], shared: &[Key]) -> [Key; ALL] {
+    assert!(own.len() + shared.len() == ALL, "the length of a joined table is wrong");
+    let mut all = [key("", Kind::Flag, "", ""); ALL];
+    let mut at = 0;
+    while at < ALL {
+        all[at] = if at < own.len() { own[at] } else { shared[at - own.len()] };
+        at += 1;
+    }
+    all
+}

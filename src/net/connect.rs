@@ -1,0 +1,90 @@
+//! Connecting to a backend without waiting for it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use socket2::{Domain, Protocol, SockAddr, Socket as Socket2, Type};
+
+use super::{Socket, listen::keepalive_of, raw};
+use crate::config::Keepalive;
+
+/// Where to connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A unix stream socket.
+    Unix(PathBuf),
+}
+
+/// What an upstream socket is made with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConnectOptions {
+    /// Address to connect from; its port is 0.
+    pub source: Option<SocketAddr>,
+    /// TCP keepalive.
+    pub keepalive: Option<Keepalive>,
+    /// TCP_CONGESTION.
+    pub congestion: Option<String>,
+}
+
+/// A connect that has begun.
+#[derive(Debug)]
+pub enum Attempt {
+    /// Established already, as happens on loopback and with unix sockets.
+    Connected(Socket),
+    /// The first writable event tells.
+    Pending(Socket),
+}
+
+/// Begins to connect. With `early` the acknowledgement of the handshake is held back, so that it
+/// rides with data which is there already.
+///
+/// # Errors
+/// What socket(2), bind(2), connect(2) or an option says. EADDRNOTAVAIL: every source port
+/// towards this destination is taken. EAGAIN of a unix socket: the backend's backlog is full.
+pub fn connect(
+    destination: &Destination,
+    options: &ConnectOptions,
+    early: bool,
+) -> io::Result<Attempt> {
+    match destination {
+        Destination::Tcp(address) => connect_tcp(*address, options, early),
+        Destination::Unix(path) => {
+            let socket = Socket2::new(Domain::UNIX, Type::STREAM, None)?;
+            socket.set_nonblocking(true)?;
+            socket.connect(&SockAddr::unix(path)?)?;
+            Ok(Attempt::Connected(Socket::new(OwnedFd::from(socket), false)))
+        }
+    }
+}
+
+fn connect_tcp(address: SocketAddr, options: &ConnectOptions, early: bool) -> io::Result<Attempt> {
+    let domain = Domain::for_address(address);
+    let socket = Socket2::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    if let Some(keepalive) = options.keepalive {
+        socket.set_tcp_keepalive(&keepalive_of(keepalive))?;
+    }
+    if let Some(congestion) = &options.congestion {
+        socket.set_tcp_congestion(congestion.as_bytes())?;
+    }
+    if let Some(source) = options.source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
+        raw::set_bind_address_no_port(socket.as_fd())?;
+        socket.bind(&source.into())?;
+    }
+    if early {
+        socket.set_tcp_quickack(false)?;
+    }
+    let begun = socket.connect(&address.into());
+    let socket = Socket::new(OwnedFd::from(socket), true);
+    match begun {
+        Ok(()) => Ok(Attempt::Connected(socket)),
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
+            Ok(Attempt::Pending(socket))
+        }
+        Err(error) => Err(error),
+    }
+}

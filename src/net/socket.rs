@@ -1,0 +1,144 @@
+//! A connected, non-blocking stream socket.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
+use rustix::pipe::{SpliceFlags, splice};
+
+use super::{Liveness, Pipe, Stream, raw};
+
+/// The other end of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A unix socket, which has no address to speak of.
+    Unix,
+}
+
+impl Peer {
+    /// Its IP address, an IPv4 one also where it was mapped into IPv6.
+    pub fn ip(&self) -> Option<std::net::IpAddr> {
+        match self {
+            Self::Tcp(address) => Some(address.ip().to_canonical()),
+            Self::Unix => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix:"),
+        }
+    }
+}
+
+/// A connected, non-blocking stream socket, TCP or unix. Dropping it closes it.
+#[derive(Debug)]
+pub struct Socket {
+    fd: OwnedFd,
+    tcp: bool,
+}
+
+impl Socket {
+    /// Takes over a non-blocking stream socket.
+    pub fn new(fd: OwnedFd, tcp: bool) -> Self {
+        Self { fd, tcp }
+    }
+
+    /// The descriptor, for registration.
+    pub fn raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    /// The port at this end; `None` for a unix socket.
+    pub fn local_port(&self) -> Option<u16> {
+        let address = rustix::net::getsockname(&self.fd).ok()?;
+        SocketAddr::try_from(address).ok().map(|address| address.port())
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(recv(&self.fd, buffer, RecvFlags::empty())?.1)
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(&self.fd, bytes, SendFlags::NOSIGNAL)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Socket {
+    type Pipe = Pipe;
+
+    fn splices(&self) -> bool {
+        self.tcp
+    }
+
+    fn take_connect_error(&mut self) -> Option<io::Error> {
+        match sockopt::socket_error(&self.fd) {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) | Err(error) => Some(error.into()),
+        }
+    }
+
+    fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(recv(&self.fd, buffer, RecvFlags::PEEK)?.1)
+    }
+
+    fn write_last(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(&self.fd, bytes, SendFlags::NOSIGNAL | SendFlags::MORE)?)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(shutdown(&self.fd, Shutdown::Write)?)
+    }
+
+    fn reset(&mut self) {
+        // Fails only for what is no socket; and closing follows in any case.
+        let _ = sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO));
+    }
+
+    fn unacknowledged(&self) -> io::Result<usize> {
+        raw::unacknowledged(self.fd.as_fd())
+    }
+
+    fn liveness(&self) -> io::Result<Liveness> {
+        if self.tcp {
+            return raw::liveness(self.fd.as_fd());
+        }
+        // The kernel answers for the peer of a unix socket: it cannot die unnoticed.
+        Ok(Liveness { last_acknowledgement: Duration::ZERO, unanswered: 0 })
+    }
+
+    fn splice_from(&mut self, pipe: &mut Pipe) -> io::Result<usize> {
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        Ok(splice(&self.fd, None, &pipe.write, None, pipe.capacity, flags)?)
+    }
+
+    fn splice_to(&mut self, pipe: &mut Pipe, length: usize) -> io::Result<usize> {
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        Ok(splice(&pipe.read, None, &self.fd, None, length, flags)?)
+    }
+
+    fn unsplice(pipe: &mut Pipe, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(&pipe.read, buffer)?)
+    }
+}

@@ -1,0 +1,180 @@
+//! The kinds that the file can choose among, by name: the built-in ones and the user's own.
+//!
+//! Both come through the same door: a name and a factory that reads its own options. Building reports
+//! every problem of the options at once and never panics; an unknown name is a problem that lists
+//! the known ones. It knows no model, no pool and no worker.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::balance::{
+    Balancer, First, LeastConnections, NoOptions, RandomTwo, RoundRobin, SourceHash,
+};
+use crate::config::{Choice, Options, Problem};
+
+/// Makes a balancer from its options, or says all that is wrong with them.
+pub type BalancerFactory = Factory<dyn Balancer>;
+
+type Factory<T> = Box<dyn Fn(&Options) -> Result<Box<T>, Vec<Problem>> + Send + Sync>;
+
+/// Factories by name.
+#[derive(Debug)]
+pub struct Registry {
+    balancers: Kinds<dyn Balancer>,
+}
+
+impl Registry {
+    /// What Forebay brings along.
+    pub fn with_builtins() -> Self {
+        let mut registry = Self { balancers: Kinds::new("balance") };
+        registry
+            .balancer("first", without_options(|| First))
+            .balancer("least_connections", without_options(|| LeastConnections))
+            .balancer("random_two", without_options(|| RandomTwo))
+            .balancer("round_robin", without_options(RoundRobin::default))
+            .balancer("source_hash", |options: &Options| {
+                Ok(Box::new(SourceHash::new(options.read()?)))
+            });
+        registry
+    }
+
+    /// Registers what `balance = "NAME"` makes. A name that is taken gets the new meaning, built-in
+    /// or not.
+    pub fn balancer<F>(&mut self, name: &str, factory: F) -> &mut Self
+    where
+        F: Fn(&Options) -> Result<Box<dyn Balancer>, Vec<Problem>> + Send + Sync + 'static,
+    {
+        self.balancers.factories.insert(name.to_owned(), Box::new(factory));
+        self
+    }
+
+    /// Makes the balancer that `choice` names.
+    ///
+    /// # Errors
+    /// All that is wrong with its options, or that no balancer has the name.
+    pub fn build_balancer(&self, choice: &Choice) -> Result<Arc<dyn Balancer>, Vec<Problem>> {
+        self.balancers.build(choice).map(Arc::from)
+    }
+
+    /// The names that `balance` understands, in alphabetical order.
+    pub fn balancers(&self) -> impl Iterator<Item = &str> {
+        self.balancers.names()
+    }
+}
+
+/// The factories of one seam.
+struct Kinds<T: ?Sized> {
+    /// The key of the file that chooses among them.
+    key: &'static str,
+    factories: BTreeMap<String, Factory<T>>,
+}
+
+impl<T: ?Sized> Kinds<T> {
+    fn new(key: &'static str) -> Self {
+        Self { key, factories: BTreeMap::new() }
+    }
+
+    fn build(&self, choice: &Choice) -> Result<Box<T>, Vec<Problem>> {
+        match self.factories.get(&choice.name) {
+            Some(factory) => factory(&choice.options),
+            None => Err(vec![choice.problem(self.unknown(&choice.name))]),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let known: Vec<_> = self.names().collect();
+        format!("unknown {} \"{name}\", known are {}", self.key, known.join(", "))
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.factories.keys().map(String::as_str)
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Kinds<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.factories.keys()).finish()
+    }
+}
+
+/// The factory of a kind that has no options, and says so when it is given some.
+fn without_options<B: Balancer + 'static>(
+    make: impl Fn() -> B + Send + Sync,
+) -> impl Fn(&Options) -> Result<Box<dyn Balancer>, Vec<Problem>> + Send + Sync {
+    move |options| {
+        options.read::<NoOptions>()?;
+        Ok(Box::new(make()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balance::{Ask, Candidate, Candidates, Member, Selector};
+
+    fn choice(name: &str, options: &str) -> Choice {
+        Choice { name: name.to_owned(), options: Options { text: options.to_owned() } }
+    }
+
+    fn problems(registry: &Registry, choice: &Choice) -> String {
+        let problems = registry.build_balancer(choice).map(|_| ()).unwrap_err();
+        problems.into_iter().map(|problem| problem.message).collect()
+    }
+
+    #[test]
+    fn every_builtin_is_built_and_picks() {
+        let registry = Registry::with_builtins();
+        let names: Vec<_> = registry.balancers().collect();
+        let expected = ["first", "least_connections", "random_two", "round_robin", "source_hash"];
+        assert_eq!(names, expected);
+        let member = Member { identity: "10.0.0.1:80".to_owned(), weight: 1 };
+        let pool = vec![Candidate { weight: 1, active: 0, limit: 1, usable: true }];
+        for name in names {
+            let balancer = registry.build_balancer(&choice(name, "")).unwrap();
+            let selector = balancer.selector(std::slice::from_ref(&member));
+            assert_eq!(selector.pick(&Ask { source: None, random: 3 }, &pool), Some(0), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones() {
+        let message = problems(&Registry::with_builtins(), &choice("roundrobin", ""));
+        assert_eq!(
+            message,
+            "unknown balance \"roundrobin\", known are first, least_connections, random_two, \
+             round_robin, source_hash"
+        );
+    }
+
+    #[test]
+    fn options_are_read_by_the_kind_alone() {
+        let registry = Registry::with_builtins();
+        assert!(registry.build_balancer(&choice("source_hash", "seed = 7")).is_ok());
+        assert!(problems(&registry, &choice("source_hash", "sead = 7")).contains("sead"));
+        for name in ["first", "least_connections", "random_two", "round_robin"] {
+            assert!(problems(&registry, &choice(name, "seed = 7")).contains("seed"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_user_brings_a_balancer_or_replaces_one() {
+        struct Last;
+        impl Balancer for Last {
+            fn selector(&self, _members: &[Member]) -> Box<dyn Selector> {
+                Box::new(Self)
+            }
+        }
+        impl Selector for Last {
+            fn pick(&self, _ask: &Ask, candidates: &dyn Candidates) -> Option<usize> {
+                (0..candidates.count()).rev().find(|&index| candidates.at(index).eligible())
+            }
+        }
+        let mut registry = Registry::with_builtins();
+        registry.balancer("last", without_options(|| Last));
+        registry.balancer("first", |_: &Options| Ok(Box::new(Last)));
+        assert!(registry.balancers().any(|name| name == "last"));
+        assert!(registry.build_balancer(&choice("last", "")).is_ok());
+        assert!(registry.build_balancer(&choice("first", "any = 1")).is_ok());
+    }
+}

@@ -1,0 +1,122 @@
+//! When a session is to be looked at though nothing has happened: its bounds in time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::side::Side;
+use crate::config::Timeouts;
+use crate::net::Stream;
+
+/// A peer that answered nothing is looked at so often within `dead_peer`.
+const LOOKS: u32 = 20;
+
+/// Unanswered segments or probes without which a peer is not held to be dead.
+const UNANSWERED: u32 = 2;
+
+/// The bounds in time of one session, and what they are measured from.
+#[derive(Debug)]
+pub(super) struct Clock {
+    pub(super) timeouts: Arc<Timeouts>,
+    /// When bytes moved last.
+    pub(super) moved: Instant,
+    /// End of `timeout.lifetime`, jitter included.
+    expires: Option<Instant>,
+    /// When the peers' kernels are asked whether they still answer; none while nothing is owed.
+    check: Option<Instant>,
+}
+
+/// What has run out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RunOut {
+    Idle,
+    HalfClosed,
+    Lifetime,
+}
+
+impl Clock {
+    /// `luck` is a random number that the jitter of the lifetime is drawn from.
+    pub(super) fn new(timeouts: Arc<Timeouts>, now: Instant, luck: u64) -> Self {
+        let expires = timeouts
+            .lifetime
+            .map(|lifetime| now + jittered(lifetime, timeouts.lifetime_jitter, luck));
+        Self { timeouts, moved: now, expires, check: None }
+    }
+
+    /// Bytes have moved: idleness starts anew, and a peer may owe an acknowledgement from now on.
+    pub(super) fn bytes_moved(&mut self, now: Instant) {
+        self.moved = now;
+        if self.check.is_none() {
+            self.check = self.timeouts.dead_peer.map(|dead| now + dead);
+        }
+    }
+
+    /// The earliest moment at which something can run out.
+    pub(super) fn deadline(&self, half_closed: bool) -> Option<Instant> {
+        let idle = self.timeouts.idle.map(|idle| self.moved + idle);
+        let half = self.timeouts.half_closed.filter(|_| half_closed).map(|half| self.moved + half);
+        [idle, half, self.expires, self.check].into_iter().flatten().min()
+    }
+
+    pub(super) fn run_out(&self, now: Instant, half_closed: bool) -> Option<RunOut> {
+        let past = |bound: Option<Duration>| bound.is_some_and(|bound| now >= self.moved + bound);
+        if self.expires.is_some_and(|expires| now >= expires) {
+            Some(RunOut::Lifetime)
+        } else if half_closed && past(self.timeouts.half_closed) {
+            Some(RunOut::HalfClosed)
+        } else if past(self.timeouts.idle) {
+            Some(RunOut::Idle)
+        } else {
+            None
+        }
+    }
+
+    /// True exactly when it is time to ask the peers' kernels.
+    pub(super) fn check_is_due(&self, now: Instant) -> bool {
+        self.check.is_some_and(|check| now >= check)
+    }
+
+    /// Asks the kernel about both peers; true exactly when one of them is dead.
+    ///
+    /// TCP_USER_TIMEOUT would do this too, but kills a peer that merely does not read.
+    pub(super) fn find_dead<S: Stream>(&mut self, sides: [&Side<S>; 2], now: Instant) -> bool {
+        self.check = None;
+        let Some(bound) = self.timeouts.dead_peer else { return false };
+        for side in sides {
+            // What the kernel does not tell is no reason to end a session.
+            if side.stream.unacknowledged().unwrap_or(0) == 0 {
+                continue;
+            }
+            let Ok(liveness) = side.stream.liveness() else { continue };
+            let silent = liveness.last_acknowledgement;
+            if silent >= bound && liveness.unanswered >= UNANSWERED {
+                return true;
+            }
+            let next = now + bound.saturating_sub(silent).max(bound / LOOKS);
+            self.check = Some(self.check.map_or(next, |check| check.min(next)));
+        }
+        false
+    }
+}
+
+/// `lifetime` give or take `percent` of it.
+fn jittered(lifetime: Duration, percent: u8, luck: u64) -> Duration {
+    let share = f64::from(percent.min(100)) / 100.0;
+    // 53 bits make a float in [0, 1) without loss.
+    #[allow(clippy::cast_precision_loss, reason = "53 bits are exact in an f64")]
+    let unit = (luck >> 11) as f64 / (1u64 << 53) as f64;
+    lifetime.mul_f64(1.0 - share + 2.0 * share * unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_stays_within_its_share() {
+        let lifetime = Duration::from_secs(100);
+        assert_eq!(jittered(lifetime, 0, 12345), lifetime);
+        assert_eq!(jittered(lifetime, 10, 0), Duration::from_secs(90));
+        let most = jittered(lifetime, 10, u64::MAX);
+        assert!(most > Duration::from_secs(109) && most <= Duration::from_secs(110));
+    }
+}

@@ -1,0 +1,158 @@
+//! How control reaches a worker, and a worker another worker: a closed set of commands.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Instant;
+
+use arc_swap::ArcSwapOption;
+use mio::{Registry, Waker};
+
+use super::table::Entrance;
+use super::token::About;
+use crate::model::{ListenerView, SocketId, Wake};
+use crate::net::{ListeningSocket, Peer, Socket, Stream};
+use crate::plugin::Cause;
+
+/// Something for a worker to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Accept from this socket from now on.
+    Adopt(SocketId, Arc<ListeningSocket>),
+    /// Accept from this socket until nothing waits there, then let go of it. Past `reset_after`
+    /// what waits is accepted and reset.
+    Retire {
+        /// Which.
+        id: SocketId,
+        /// When patience ends; never, if none.
+        reset_after: Option<Instant>,
+    },
+    /// Serve this client, which another worker has accepted.
+    Serve(Box<Accepted>),
+    /// Reset all sessions.
+    EndSessions(Cause),
+    /// Leave the loop. Sessions that are left are reset.
+    Stop,
+    /// Die of a fault, for tests of what follows from one.
+    #[doc(hidden)]
+    Fault,
+}
+
+/// A client that has been let in.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Taken by whoever serves it.
+    pub(super) socket: Option<Socket>,
+    pub(super) client: Peer,
+    pub(super) listener: Arc<ListenerView>,
+    pub(super) entrance: Option<Entrance>,
+    pub(super) at: Instant,
+}
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        // Dropped on the way, it was never served: it must not look like an end.
+        if let Some(socket) = &mut self.socket {
+            socket.reset();
+        }
+    }
+}
+
+/// Where one worker is reached.
+#[derive(Debug)]
+struct Post {
+    queue: Sender<Command>,
+    waker: Waker,
+    /// True exactly when a permit came free that this worker was waiting for.
+    permit_free: AtomicBool,
+}
+
+/// All workers, by number. A number whose worker is gone takes no commands.
+#[derive(Debug)]
+pub struct Fleet {
+    posts: Box<[ArcSwapOption<Post>]>,
+}
+
+/// The worker's end of its post.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    commands: Receiver<Command>,
+    post: Arc<Post>,
+}
+
+impl Fleet {
+    /// Room for `most` workers, none of which is there yet.
+    pub fn new(most: usize) -> Self {
+        Self { posts: (0..most).map(|_| ArcSwapOption::empty()).collect() }
+    }
+
+    /// Numbers that a worker may have.
+    pub fn room(&self) -> usize {
+        self.posts.len()
+    }
+
+    /// True exactly when that worker takes commands.
+    pub fn is_there(&self, worker: usize) -> bool {
+        self.posts.get(worker).is_some_and(|post| post.load().is_some())
+    }
+
+    /// Gives `command` to a worker and wakes it.
+    ///
+    /// # Errors
+    /// The command comes back if that worker is gone.
+    pub fn send(&self, worker: usize, command: Command) -> Result<(), Command> {
+        let Some(post) = self.posts.get(worker).and_then(|post| post.load_full()) else {
+            return Err(command);
+        };
+        post.queue.send(command).map_err(|returned| returned.0)?;
+        // The queue holds the command; a waker fails only when its poll is gone, and with it the
+        // worker, whose successor finds no queue.
+        let _ = post.waker.wake();
+        Ok(())
+    }
+
+    /// Wakes a worker to look at the snapshot.
+    pub fn nudge(&self, worker: usize) {
+        if let Some(post) = self.posts.get(worker).and_then(|post| post.load_full()) {
+            let _ = post.waker.wake();
+        }
+    }
+
+    /// Opens the post of `worker`.
+    pub(super) fn open(&self, worker: usize, registry: &Registry) -> std::io::Result<Inbox> {
+        let (queue, commands) = channel();
+        let waker = Waker::new(registry, About::Waker.into())?;
+        let post = Arc::new(Post { queue, waker, permit_free: AtomicBool::new(false) });
+        if let Some(place) = self.posts.get(worker) {
+            place.store(Some(Arc::clone(&post)));
+        }
+        Ok(Inbox { commands, post })
+    }
+
+    /// Closes the post of `worker`: what comes from now on goes back to the sender.
+    pub(super) fn close(&self, worker: usize) {
+        if let Some(place) = self.posts.get(worker) {
+            place.store(None);
+        }
+    }
+}
+
+impl Wake for Fleet {
+    fn wake(&self, worker: usize) {
+        if let Some(post) = self.posts.get(worker).and_then(|post| post.load_full()) {
+            post.permit_free.store(true, Ordering::Release);
+            let _ = post.waker.wake();
+        }
+    }
+}
+
+impl Inbox {
+    pub(super) fn next(&self) -> Option<Command> {
+        self.commands.try_recv().ok()
+    }
+
+    /// True exactly when a permit came free since the last call.
+    pub(super) fn permit_is_free(&self) -> bool {
+        self.post.permit_free.swap(false, Ordering::AcqRel)
+    }
+}

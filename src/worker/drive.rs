@@ -1,0 +1,95 @@
+//! One session's turn: lets it act, then does what it wants.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use mio::Interest;
+use mio::unix::SourceFd;
+
+use super::token::{About, Key};
+use super::{Rounding, Turn, Worker};
+use crate::plugin::{Cause, EndReason, Phase};
+use crate::session::{Want, Who};
+
+impl Worker {
+    /// Gives a session its turn.
+    pub(super) fn drive(&mut self, key: Key) {
+        self.guard(key, |worker| worker.advance(key));
+    }
+
+    /// Does something for a session. A panic in it ends that session and no other.
+    pub(super) fn guard(&mut self, key: Key, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+            tracing::error!(worker = self.number, "a fault in a session's handling ended it");
+            let phase = self.table.get_mut(key).map_or(Phase::Accept, |e| e.session.phase());
+            self.end(key, EndReason { cause: Cause::Panic, phase });
+        }
+    }
+
+    fn advance(&mut self, key: Key) {
+        let Some(entry) = self.table.get_mut(key) else { return };
+        entry.queued = false;
+        let connecting = entry.connected.is_none();
+        let mut turn = Turn {
+            now: self.now,
+            scratch: &mut self.scratch,
+            buffers: &mut self.buffers,
+            pipes: &mut self.pipes,
+            splice: self.settings.splice,
+        };
+        let want = entry.session.advance(&mut turn);
+        if connecting && entry.session.phase() == Phase::Relay {
+            entry.connected = Some(self.now);
+        }
+        let parked = entry.parked;
+        match want {
+            Want::Nothing if parked => self.connect(key, false),
+            Want::Nothing => self.watch(key),
+            Want::Turn => {
+                self.watch(key);
+                self.make_ready(key);
+            }
+            Want::Connect(failure) => {
+                if let Some(failure) = failure {
+                    self.leave_backend(key, failure);
+                }
+                self.connect(key, false);
+            }
+            Want::End(reason) => self.end(key, reason),
+        }
+    }
+
+    /// The one place where what a session wants to hear of is compared with what is registered.
+    ///
+    /// Interest in writing stays once it is registered: edge-triggered, it costs nothing while
+    /// nothing was refused, and taking it back would cost a system call.
+    fn watch(&mut self, key: Key) {
+        self.arm(key);
+        let Some(entry) = self.table.get_mut(key) else { return };
+        let interest = Interest::READABLE | Interest::PRIORITY | Interest::WRITABLE;
+        let registry = self.poll.registry();
+        if entry.session.wants_write(Who::Client) && !entry.client_write {
+            let fd = entry.session.client_stream().raw_fd();
+            let token = About::Session(key, Who::Client).into();
+            entry.client_write = registry.reregister(&mut SourceFd(&fd), token, interest).is_ok();
+        }
+        if entry.session.wants_write(Who::Upstream)
+            && !entry.upstream_write
+            && let Some(upstream) = entry.session.upstream_stream()
+        {
+            let token = About::Session(key, Who::Upstream).into();
+            let fd = upstream.raw_fd();
+            entry.upstream_write = registry.reregister(&mut SourceFd(&fd), token, interest).is_ok();
+        }
+    }
+
+    /// Arms the session's timer if it has to fire sooner than it would. One that fires too soon
+    /// finds nothing due and is armed anew, so that moving bytes costs no timer.
+    pub(super) fn arm(&mut self, key: Key) {
+        let Some(entry) = self.table.get_mut(key) else { return };
+        let Some(deadline) = entry.session.deadline() else { return };
+        let tick = self.tick(deadline, Rounding::Up);
+        if self.wheel.armed(key.index).is_none_or(|armed| tick < armed) {
+            self.wheel.arm(key.index, tick);
+        }
+    }
+}

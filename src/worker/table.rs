@@ -1,0 +1,104 @@
+//! The sessions of one worker.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use slab::Slab;
+
+use super::token::Key;
+use crate::model::{Backend, ListenerView, Permit, PoolView, SourcePermit};
+use crate::net::{Peer, Socket};
+use crate::session::{ConnectFailure, Session};
+
+/// Generations of a place in the table count round in so many bits.
+const GENERATIONS: u32 = (1 << 31) - 1;
+
+/// The rights under which a client was let in, held for what their `Drop` does.
+#[derive(Debug)]
+#[allow(dead_code, reason = "a permit is held, not read")]
+pub(super) struct Entrance {
+    pub(super) process: Permit,
+    pub(super) listener: Permit,
+    pub(super) source: Option<SourcePermit>,
+}
+
+/// The way of a session to its upstream.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) pool: Arc<PoolView>,
+    pub(super) pool_permit: Option<Permit>,
+    pub(super) backend: Option<(Arc<Backend>, Permit)>,
+    /// Backends that this session has tried and left.
+    pub(super) tried: Vec<Arc<Backend>>,
+    pub(super) attempts: u32,
+    pub(super) last_failure: Option<ConnectFailure>,
+}
+
+/// A session and what its worker knows of it.
+///
+/// The order of the fields matters: the sockets close before the permits are given back, so that
+/// nobody ever sees one connection more than a limit allows.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) session: Session<Socket>,
+    pub(super) route: Route,
+    #[allow(dead_code, reason = "permits are held, not read")]
+    pub(super) entrance: Entrance,
+    pub(super) listener: Arc<ListenerView>,
+    pub(super) client: Peer,
+    pub(super) accepted: Instant,
+    pub(super) connected: Option<Instant>,
+    pub(super) generation: u32,
+    /// True exactly when it is on the ready list.
+    pub(super) queued: bool,
+    /// True exactly when it waits for descriptors before it connects.
+    pub(super) parked: bool,
+    /// True exactly when the client's socket is registered for writing.
+    pub(super) client_write: bool,
+    /// True exactly when the upstream's socket is registered for writing.
+    pub(super) upstream_write: bool,
+}
+
+/// The sessions of one worker, each under a key that no other has had.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    entries: Slab<Entry>,
+    next_generation: u32,
+}
+
+impl Table {
+    /// The key that the next entry will have.
+    pub(super) fn next_key(&self) -> Key {
+        Key { index: self.entries.vacant_key(), generation: self.next_generation }
+    }
+
+    /// Adds an entry under `next_key`.
+    pub(super) fn insert(&mut self, mut entry: Entry) {
+        entry.generation = self.next_generation;
+        self.next_generation = (self.next_generation + 1) % GENERATIONS;
+        self.entries.insert(entry);
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Entry> {
+        self.entries.get_mut(key.index).filter(|entry| entry.generation == key.generation)
+    }
+
+    pub(super) fn remove(&mut self, key: Key) -> Option<Entry> {
+        self.get_mut(key)?;
+        self.entries.try_remove(key.index)
+    }
+
+    /// The key of what is at `index` now.
+    pub(super) fn key_at(&self, index: usize) -> Option<Key> {
+        self.entries.get(index).map(|entry| Key { index, generation: entry.generation })
+    }
+
+    pub(super) fn keys(&self) -> Vec<Key> {
+        let key = |(index, entry): (usize, &Entry)| Key { index, generation: entry.generation };
+        self.entries.iter().map(key).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
