@@ -4,9 +4,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use super::{SOON, comes_true, obtain};
+use rustix::process::Signal;
+
+use super::{SOON, kill, obtain};
 
 /// Where the child writes its address; without it `serve_if_asked` does nothing.
 const VARIABLE: &str = "FOREBAY_TEST_BACKEND";
@@ -75,12 +78,15 @@ pub fn serve_if_asked() {
 
 /// What a program said, which must end in time; it is killed if it does not.
 #[track_caller]
-pub fn output_within(within: Duration, mut child: std::process::Child) -> Output {
-    let ended = comes_true(within, || child.try_wait().unwrap().is_some());
-    if !ended {
-        let _ = child.kill();
-    }
-    let output = child.wait_with_output().unwrap();
-    assert!(ended, "still running after {within:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output
+pub fn output_within(within: Duration, child: std::process::Child) -> Output {
+    let id = child.id();
+    let (tell, told) = channel();
+    // Its output is read while it runs: a pipe holds only so much.
+    std::thread::spawn(move || tell.send(child.wait_with_output()));
+    let output = told.recv_timeout(within).unwrap_or_else(|_| {
+        kill(id, Signal::KILL);
+        let said = told.recv().unwrap().unwrap();
+        panic!("still running after {within:?}: {}", String::from_utf8_lossy(&said.stderr));
+    });
+    output.unwrap()
 }

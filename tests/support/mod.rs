@@ -27,6 +27,7 @@ mod peer;
 mod process;
 mod programs;
 mod queue;
+mod server;
 mod tun;
 mod wait;
 
@@ -43,6 +44,7 @@ pub use peer::{End, Peer};
 pub use process::{Process, kill};
 pub use programs::{ci, found, left_out, root_or_left_out};
 pub use queue::{unacknowledged, unread};
+pub use server::{Server, run};
 pub use wait::{comes_true, eventually, obtain, pause};
 
 use std::time::Duration;
