@@ -134,7 +134,7 @@ fn only_unresolvable_backends_start_too_and_clients_are_reset() {
         "[listener.web]\naddress = \"127.0.0.1:0\"\npool = \"app\"\n\
          [pool.app]\nbackends = [\"nowhere.invalid:80\"]\n",
     );
-    Peer::connect(forebay.address("web")).expect_reset();
+    Peer::expect_rejection(forebay.address("web"));
 }
 
 /// A configuration that listens on these addresses.

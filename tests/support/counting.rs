@@ -86,10 +86,11 @@ fn run(listener: &TcpListener, shared: &Shared) {
         // One accept per look: what ended before this connection was begun is gone from `live`.
         if let Ok((stream, _)) = listener.accept() {
             forget_ended(listener, &mut live, 0);
-            greet(&stream);
             live.push(stream);
             shared.accepted.fetch_add(1, Ordering::SeqCst);
             shared.peak.fetch_max(live.len(), Ordering::SeqCst);
+            // Only now: whoever has been greeted has been counted.
+            live.last().into_iter().for_each(greet);
         }
         shared.live.store(live.len(), Ordering::SeqCst);
     }

@@ -233,6 +233,16 @@ impl Peer {
         assert_eq!(self.read_all(), (Vec::new(), End::Reset));
     }
 
+    /// Connects, and panics unless that is answered by a reset and nothing else.
+    #[track_caller]
+    pub fn expect_rejection(address: SocketAddr) {
+        match Self::try_connect(address) {
+            Ok(mut client) => client.expect_reset(),
+            // The reset may overtake connect(2) on its way back.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        }
+    }
+
     /// Panics unless these bytes come, then a FIN.
     #[track_caller]
     pub fn expect_then_eof(&mut self, expected: &[u8]) {
