@@ -11,15 +11,16 @@ use super::args::CheckArguments;
 use super::exit::Exit;
 use super::load::{self, Findings, Loaded};
 use super::output;
+use crate::plugin::Registry;
 
 /// `forebay check`
-pub(super) fn run(arguments: &CheckArguments) -> Exit {
+pub(super) fn run(arguments: &CheckArguments, registry: &Registry) -> Exit {
     #[cfg(feature = "schema")]
     if arguments.schema {
         return Exit::from_answer(output::answer(&load::schema()));
     }
     let path = arguments.file.path();
-    let loaded = load::file(&path);
+    let loaded = load::file(&path, registry);
     let (errors, warnings) = (loaded.findings.errors(), loaded.findings.warnings());
     let good = errors == 0 && !(arguments.strict && warnings > 0);
     let answered = if arguments.json {

@@ -1,13 +1,13 @@
 //! Starting the control plane, and being told what it does.
 
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::Config;
 
-use super::standin::control;
-pub(super) use control::Bound;
+use crate::control;
+pub(super) use crate::control::Bound;
+use crate::plugin::{Observer, Registry, SessionFacts};
 
 /// Called once, when every listener listens.
 pub(super) type OnReady = Box<dyn FnOnce(&[Bound]) -> io::Result<()> + Send>;
@@ -18,8 +18,8 @@ pub(super) type OnSession = Box<dyn Fn(Ended) + Send + Sync>;
 pub(super) struct Launch {
     /// What to run.
     pub(super) config: Config,
-    /// The file that a reload reads again.
-    pub(super) source: Option<PathBuf>,
+    /// Built-in and added plug-ins.
+    pub(super) registry: Registry,
     /// Told when it listens.
     pub(super) ready: Option<OnReady>,
     /// Told of each session.
@@ -42,24 +42,25 @@ pub(super) struct Ended {
 
 /// Runs until a signal ends it. An error names every cause on a line of its own.
 pub(super) fn run(launch: Launch) -> Result<(), String> {
-    let observer = launch.observer.map(|tell| -> control::Observer {
-        Box::new(move |facts: &control::Facts| {
-            tell(Ended {
-                client: facts.client.clone(),
-                backend: facts.backend.clone(),
-                attempts: facts.attempts,
-                down: facts.down,
-                took: facts.took,
-            });
-        })
-    });
-    let start = control::Start {
-        config: launch.config,
-        source: launch.source,
-        ready: launch.ready,
-        observer,
-    };
+    let observer = launch.observer.map(|tell| Box::new(Teller(tell)) as Box<dyn Observer>);
+    let Launch { config, registry, ready, .. } = launch;
+    let start = control::Start { config, registry, ready, observer };
     control::run(start).map_err(|failure| failure.to_string())
+}
+
+/// Tells what the demo shows of a session.
+struct Teller(OnSession);
+
+impl Observer for Teller {
+    fn session_ended(&mut self, facts: &SessionFacts) {
+        (self.0)(Ended {
+            client: facts.client.to_string(),
+            backend: facts.backend.as_ref().map(ToString::to_string),
+            attempts: facts.attempts,
+            down: facts.bytes_down,
+            took: facts.duration,
+        });
+    }
 }
 
 /// Ends what runs in this process as an operator would: with SIGTERM. To be called only once it is

@@ -5,7 +5,8 @@ use std::path::Path;
 use crate::config::{Choice, Config};
 
 use super::args::ProxyArguments;
-use super::standin::config::{self, Problem, Problems, Severity, environment};
+use crate::config::{self, Problem, Problems, Severity, environment};
+use crate::plugin::Registry;
 
 /// A configuration and what was found on the way to it.
 pub(super) struct Loaded {
@@ -34,24 +35,26 @@ pub(super) struct Finding {
 }
 
 /// Reads and checks a file and all that it includes.
-pub(super) fn file(path: &Path) -> Loaded {
-    config::load(path, &environment).into()
+pub(super) fn file(path: &Path, registry: &Registry) -> Loaded {
+    let loaded = config::load(path, &environment);
+    Loaded::new(loaded.config, loaded.warnings, registry)
 }
 
 /// Checks a text that stands for a file called `name`.
-pub(super) fn text(name: &str, text: &str) -> Loaded {
-    config::parse(text, name, &environment).into()
+pub(super) fn text(name: &str, text: &str, registry: &Registry) -> Loaded {
+    let loaded = config::parse(text, name, &environment);
+    Loaded::new(loaded.config, loaded.warnings, registry)
 }
 
 /// Checks the arguments of `proxy`.
-pub(super) fn proxy(arguments: &ProxyArguments) -> Loaded {
+pub(super) fn proxy(arguments: &ProxyArguments, registry: &Registry) -> Loaded {
     let config = Config::proxy(&arguments.listen, &arguments.to).map(|mut config| {
         if let Some(name) = &arguments.balance {
             config.pools.iter_mut().for_each(|pool| pool.balance = Choice::named(name));
         }
         config
     });
-    Loaded::new(config, Problems::default())
+    Loaded::new(config, Problems::default(), registry)
 }
 
 /// What is in effect, as a file that would give it again.
@@ -66,17 +69,17 @@ pub(super) fn schema() -> String {
 }
 
 impl Loaded {
-    fn new(config: Result<Config, Problems>, warnings: Problems) -> Self {
-        match config {
-            Ok(config) => Self { config: Some(config), findings: Findings(warnings) },
-            Err(problems) => Self { config: None, findings: Findings(problems) },
-        }
-    }
-}
-
-impl From<config::Loaded> for Loaded {
-    fn from(loaded: config::Loaded) -> Self {
-        Self::new(loaded.config, loaded.warnings)
+    /// What the file says is good only if the plug-ins that it names agree.
+    fn new(config: Result<Config, Problems>, warnings: Problems, registry: &Registry) -> Self {
+        let config = match config {
+            Ok(config) => config,
+            Err(problems) => return Self { config: None, findings: Findings(problems) },
+        };
+        let mut findings = warnings;
+        let problems = registry.check(&config);
+        let good = problems.is_empty();
+        problems.into_iter().for_each(|problem| findings.push(problem));
+        Self { config: good.then_some(config), findings: Findings(findings) }
     }
 }
 

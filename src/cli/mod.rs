@@ -13,7 +13,6 @@ mod log;
 mod output;
 mod ready;
 mod run;
-mod standin;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -23,27 +22,29 @@ use clap::Parser;
 use args::{Arguments, Command};
 use exit::Exit;
 
+use crate::plugin::Registry;
+
 /// Runs the program with the arguments of this process.
 pub fn main() -> ExitCode {
-    main_with(std::env::args_os())
+    main_with(std::env::args_os(), Registry::with_builtins())
 }
 
-/// Runs the program with these arguments, the first of which is its own name.
-pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+/// Runs the program with these arguments, the first of which is its own name, and these plug-ins.
+pub fn main_with(arguments: impl IntoIterator<Item = OsString>, registry: Registry) -> ExitCode {
     let parsed = Arguments::try_parse_from(arguments).and_then(Arguments::into_command);
     let exit = match parsed {
-        Ok((command, log)) => dispatch(command, &log),
+        Ok((command, log)) => dispatch(command, &log, registry),
         Err(usage) => explain(&usage),
     };
     exit.into()
 }
 
-fn dispatch(command: Command, log: &args::LogArguments) -> Exit {
+fn dispatch(command: Command, log: &args::LogArguments, registry: Registry) -> Exit {
     match command {
-        Command::Run(arguments) => run::file(&arguments, log),
-        Command::Check(arguments) => check::run(&arguments),
-        Command::Proxy(arguments) => run::proxy(&arguments, log),
-        Command::Demo(arguments) => demo::run(&arguments, log),
+        Command::Run(arguments) => run::file(&arguments, log, registry),
+        Command::Check(arguments) => check::run(&arguments, &registry),
+        Command::Proxy(arguments) => run::proxy(&arguments, log, registry),
+        Command::Demo(arguments) => demo::run(&arguments, log, registry),
     }
 }
 

@@ -42,6 +42,7 @@ fn beside(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ListenAddress;
 
     #[test]
     fn ready_file_names_every_address_and_leaves_nothing_beside() {
@@ -52,7 +53,11 @@ mod tests {
         forget(&path).unwrap();
         let bound =
             [("web", "127.0.0.1:41233"), ("web", "unix:/run/x.sock")].map(|(listener, address)| {
-                Bound { listener: listener.into(), address: address.into() }
+                let address = match address.strip_prefix("unix:") {
+                    Some(path) => ListenAddress::Unix(path.into()),
+                    None => ListenAddress::Tcp(address.parse().unwrap()),
+                };
+                Bound { listener: listener.into(), address }
             });
         write(&path, &bound).unwrap();
         let text = fs::read_to_string(&path).unwrap();

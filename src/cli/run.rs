@@ -10,27 +10,27 @@ use super::launch::{self, Launch, OnReady};
 use super::load::{self, Findings, Loaded};
 use super::log::{Filter, Log};
 use super::{output, ready};
+use crate::plugin::Registry;
 
 /// `forebay run`
-pub(super) fn file(arguments: &RunArguments, log: &LogArguments) -> Exit {
+pub(super) fn file(arguments: &RunArguments, log: &LogArguments, registry: Registry) -> Exit {
     let path = arguments.file.path();
     logged(log, || {
-        let Loaded { config, findings } = load::file(&path);
+        let Loaded { config, findings } = load::file(&path, &registry);
         tell(&findings, log.log_format);
         let Some(config) = config else { return Exit::Configuration };
-        let source = Some(path);
-        serve(Launch { config, source, ready: None, observer: None }, &arguments.ready)
+        serve(Launch { config, registry, ready: None, observer: None }, &arguments.ready)
     })
 }
 
 /// `forebay proxy`
-pub(super) fn proxy(arguments: &ProxyArguments, log: &LogArguments) -> Exit {
+pub(super) fn proxy(arguments: &ProxyArguments, log: &LogArguments, registry: Registry) -> Exit {
     logged(log, || {
-        let Loaded { config, findings } = load::proxy(arguments);
+        let Loaded { config, findings } = load::proxy(arguments, &registry);
         tell(&findings, log.log_format);
         // There is no file: what is wrong is wrong in the arguments.
         let Some(config) = config else { return Exit::Usage };
-        serve(Launch { config, source: None, ready: None, observer: None }, &arguments.ready)
+        serve(Launch { config, registry, ready: None, observer: None }, &arguments.ready)
     })
 }
 

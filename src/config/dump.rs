@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::node::{Node, Table, Value};
 use super::units::{show_duration, show_rate, show_size};
-use super::{Choice, Config, ListenAddress, Listener, Over, PerSource, Pool, State};
+use super::{Choice, Config, ListenAddress, Listener, Over, PerSource, Pool, Splice, State};
 
 /// Everything that is in force, defaults and includes filled in; what has no value is left out.
 pub fn dump(config: &Config) -> String {
@@ -23,6 +23,12 @@ pub fn dump(config: &Config) -> String {
     out.optional("workers", config.runtime.workers);
     out.key("pin_cpus", config.runtime.pin_cpus);
     out.key("spread", config.runtime.spread);
+    let splice = match config.runtime.splice {
+        Splice::Auto => "auto",
+        Splice::Always => "always",
+        Splice::Never => "never",
+    };
+    out.key("splice", text(splice));
     config.listeners.iter().for_each(|listener| dump_listener(&mut out, listener));
     config.pools.iter().for_each(|pool| dump_pool(&mut out, pool));
     out.0

@@ -7,7 +7,7 @@ use super::notes::Notes;
 use super::read_listener::read_settings as read_listener_settings;
 use super::read_pool::read_settings as read_pool_settings;
 use super::reader::{Item, Section};
-use super::{Limits, Runtime, Shutdown};
+use super::{Limits, Runtime, Shutdown, Splice};
 
 pub(super) fn limits(section: &Section<'_>) -> Limits {
     let buffer = section.size("buffer").and_then(|bytes| usize::try_from(bytes).ok());
@@ -31,6 +31,11 @@ pub(super) fn runtime(section: &Section<'_>) -> Runtime {
         workers,
         pin_cpus: section.flag("pin_cpus").unwrap_or(false),
         spread: section.flag("spread").unwrap_or(true),
+        splice: match section.word("splice") {
+            Some("always") => Splice::Always,
+            Some("never") => Splice::Never,
+            _ => Splice::Auto,
+        },
     }
 }
 

@@ -118,15 +118,6 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
-impl std::fmt::Display for ListenAddress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
 /// What happens to a connection over a cap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Over {

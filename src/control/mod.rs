@@ -13,12 +13,16 @@ mod shutdown;
 
 use std::fmt;
 use std::io;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use self::bind::{Bound, Refusal};
 use self::plant::Plant;
 use crate::config::{Config, Problem};
-use crate::plugin::Registry;
+use crate::plugin::{Observer, Registry, SessionFacts};
+
+/// Facts that may wait for the observer.
+const FACTS: usize = 4096;
 
 /// What the process starts with.
 pub struct Start {
@@ -26,8 +30,10 @@ pub struct Start {
     pub config: Config,
     /// Built-in and added plug-ins.
     pub registry: Registry,
-    /// Called once, when every listener listens.
-    pub ready: Box<dyn FnOnce(&[Bound]) -> io::Result<()> + Send>,
+    /// Called once, when every listener listens; an error stops the start.
+    pub ready: Option<Box<dyn FnOnce(&[Bound]) -> io::Result<()> + Send>>,
+    /// Told of every session that ended.
+    pub observer: Option<Box<dyn Observer>>,
 }
 
 /// Why the process could not start, or stopped unasked.
@@ -75,9 +81,12 @@ enum Outcome {
 /// # Errors
 /// Why it could not start.
 pub fn run(start: Start) -> Result<(), Failure> {
-    let plant = Plant::start(start.config, start.registry)?;
-    (start.ready)(&plant.bound())
-        .map_err(|error| Failure::System { what: "write the ready file", error })?;
+    let facts = start.observer.map(observe).transpose()?;
+    let mut plant = Plant::start(start.config, start.registry, facts)?;
+    if let Some(Err(error)) = start.ready.map(|ready| ready(&plant.bound())) {
+        plant.stop();
+        return Err(Failure::System { what: "tell that it is ready", error });
+    }
     let plant = Arc::new(Mutex::new(plant));
     loop {
         let lent = Arc::clone(&plant);
@@ -93,6 +102,16 @@ pub fn run(start: Start) -> Result<(), Failure> {
             Err(_) => tracing::error!("a fault ended the control thread; starting it anew"),
         }
     }
+}
+
+/// Starts the thread on which an observer is told.
+fn observe(mut observer: Box<dyn Observer>) -> Result<SyncSender<SessionFacts>, Failure> {
+    let (sender, facts) = sync_channel::<SessionFacts>(FACTS);
+    std::thread::Builder::new()
+        .name("observer".into())
+        .spawn(move || facts.iter().for_each(|facts| observer.session_ended(&facts)))
+        .map_err(|error| Failure::System { what: "start the observer's thread", error })?;
+    Ok(sender)
 }
 
 /// The plant, also after a fault while it was locked: each of its changes is whole or not begun.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -15,7 +16,7 @@ use super::{Failure, capacity, resolve};
 use crate::config::{Config, Shutdown};
 use crate::model::{Model, Objects, Resolved, Wake};
 use crate::net::Stream;
-use crate::plugin::{Cause, Registry};
+use crate::plugin::{Cause, Registry, SessionFacts};
 use crate::worker::{Command, Fleet, Settings, Worker};
 
 /// Workers that there may ever be.
@@ -25,6 +26,7 @@ const WORKERS_MAX: usize = 256;
 pub(super) struct Plant {
     config: Config,
     registry: Registry,
+    facts: Option<SyncSender<SessionFacts>>,
     model: Arc<Model>,
     fleet: Arc<Fleet>,
     objects: Objects,
@@ -37,7 +39,11 @@ pub(super) struct Plant {
 
 impl Plant {
     /// Binds, builds the first snapshot and starts the workers.
-    pub(super) fn start(config: Config, registry: Registry) -> Result<Self, Failure> {
+    pub(super) fn start(
+        config: Config,
+        registry: Registry,
+        facts: Option<SyncSender<SessionFacts>>,
+    ) -> Result<Self, Failure> {
         let workers = worker_count(&config);
         let fleet = Arc::new(Fleet::new(workers));
         let wake: Arc<dyn Wake> = Arc::clone(&fleet) as Arc<dyn Wake>;
@@ -53,6 +59,7 @@ impl Plant {
             objects: Objects::new(wake, epoch),
             config,
             registry,
+            facts,
             model,
             fleet,
             resolved,
@@ -146,6 +153,7 @@ impl Plant {
             splice: self.config.runtime.splice,
             spread: self.config.runtime.spread,
             pin: self.config.runtime.pin_cpus,
+            facts: self.facts.clone(),
         };
         let (model, fleet) = (Arc::clone(&self.model), Arc::clone(&self.fleet));
         let worker = Worker::new(number, model, fleet, settings)

@@ -36,6 +36,8 @@ pub struct Model {
     pub ends: Ends,
     /// Lines of the log that found its queue full.
     pub dropped_lines: Count,
+    /// Facts that an observer was too slow for.
+    pub dropped_facts: Count,
     /// What all clocks of the process count from.
     pub epoch: Instant,
 }
@@ -50,6 +52,7 @@ impl Model {
             gauges: (0..workers).map(|_| Gauges::default()).collect(),
             ends: Ends::default(),
             dropped_lines: Count::default(),
+            dropped_facts: Count::default(),
             epoch,
         }
     }

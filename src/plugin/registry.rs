@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::balance::{
     Balancer, First, LeastConnections, NoOptions, RandomTwo, RoundRobin, SourceHash,
 };
-use crate::config::{Choice, Options, Problem};
+use crate::config::{Choice, Config, Options, Problem};
 
 /// Makes a balancer from its options, or says all that is wrong with them.
 pub type BalancerFactory = Factory<dyn Balancer>;
@@ -27,7 +27,7 @@ pub struct Registry {
 impl Registry {
     /// What Forebay brings along.
     pub fn with_builtins() -> Self {
-        let mut registry = Self { balancers: Kinds::new("balance") };
+        let mut registry = Self { balancers: Kinds::new("balancer") };
         registry
             .balancer("first", without_options(|| First))
             .balancer("least_connections", without_options(|| LeastConnections))
@@ -57,6 +57,15 @@ impl Registry {
         self.balancers.build(choice).map(Arc::from)
     }
 
+    /// Everything that is wrong with the choices of `config`.
+    pub fn check(&self, config: &Config) -> Vec<Problem> {
+        let balancers =
+            config.pools.iter().filter_map(|pool| self.build_balancer(&pool.balance).err());
+        let guards = config.listeners.iter().flat_map(|listener| &listener.guards);
+        let guards = guards.map(|choice| choice.unknown("guard", &[]));
+        balancers.flatten().chain(guards).collect()
+    }
+
     /// The names that `balance` understands, in alphabetical order.
     pub fn balancers(&self) -> impl Iterator<Item = &str> {
         self.balancers.names()
@@ -65,26 +74,21 @@ impl Registry {
 
 /// The factories of one seam.
 struct Kinds<T: ?Sized> {
-    /// The key of the file that chooses among them.
-    key: &'static str,
+    /// What one of them is called in messages.
+    kind: &'static str,
     factories: BTreeMap<String, Factory<T>>,
 }
 
 impl<T: ?Sized> Kinds<T> {
-    fn new(key: &'static str) -> Self {
-        Self { key, factories: BTreeMap::new() }
+    fn new(kind: &'static str) -> Self {
+        Self { kind, factories: BTreeMap::new() }
     }
 
     fn build(&self, choice: &Choice) -> Result<Box<T>, Vec<Problem>> {
         match self.factories.get(&choice.name) {
             Some(factory) => factory(&choice.options),
-            None => Err(vec![choice.problem(self.unknown(&choice.name))]),
+            None => Err(vec![choice.unknown(self.kind, &self.names().collect::<Vec<_>>())]),
         }
-    }
-
-    fn unknown(&self, name: &str) -> String {
-        let known: Vec<_> = self.names().collect();
-        format!("unknown {} \"{name}\", known are {}", self.key, known.join(", "))
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
@@ -112,9 +116,15 @@ fn without_options<B: Balancer + 'static>(
 mod tests {
     use super::*;
     use crate::balance::{Ask, Candidate, Candidates, Member, Selector};
+    use crate::config;
 
     fn choice(name: &str, options: &str) -> Choice {
-        Choice { name: name.to_owned(), options: Options { text: options.to_owned() } }
+        let file = format!(
+            "listener.l = {{ address = '127.0.0.1:1', pool = 'p' }}\n\
+             pool.p = {{ backends = ['127.0.0.1:2'], balance = {{ {name} = {{ {options} }} }} }}\n"
+        );
+        let loaded = config::parse(&file, "test.toml", &|_| None);
+        loaded.config.unwrap().pools[0].balance.clone()
     }
 
     fn problems(registry: &Registry, choice: &Choice) -> String {
@@ -139,12 +149,14 @@ mod tests {
 
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
-        let message = problems(&Registry::with_builtins(), &choice("roundrobin", ""));
-        assert_eq!(
-            message,
-            "unknown balance \"roundrobin\", known are first, least_connections, random_two, \
-             round_robin, source_hash"
-        );
+        let choice = choice("roundrobin", "");
+        let problems = Registry::with_builtins().build_balancer(&choice).map(|_| ()).unwrap_err();
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].message.starts_with("unknown balancer"), "{}", problems[0].message);
+        let help = problems[0].help.join(" ");
+        for word in ["round_robin", "first", "least_connections", "random_two", "source_hash"] {
+            assert!(help.contains(word), "{help}");
+        }
     }
 
     #[test]

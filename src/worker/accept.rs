@@ -10,6 +10,7 @@ use mio::unix::SourceFd;
 use slab::Slab;
 
 use super::command::{Accepted, Command};
+use super::end::LOG;
 use super::table::Entrance;
 use super::token::About;
 use super::{Inbox, Worker};
@@ -289,7 +290,7 @@ impl Worker {
         self.model.ends.add(cause);
         let reason = EndReason { cause, phase: Phase::Accept };
         tracing::debug!(
-            target: "forebay::session",
+            target: LOG,
             listener = &*view.listener.name,
             %client,
             %reason,

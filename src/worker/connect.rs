@@ -8,6 +8,7 @@ use mio::Interest;
 use mio::unix::SourceFd;
 
 use super::command::Accepted;
+use super::end::LOG;
 use super::table::{Entry, Route};
 use super::token::{About, Key};
 use super::{Rounding, Worker};
@@ -105,7 +106,7 @@ impl Worker {
         backend.counters.connect_failures.add(1);
         entry.route.pool.pool.counters.connect_failures.add(1);
         tracing::debug!(
-            target: "forebay::session",
+            target: LOG,
             pool = &*entry.route.pool.pool.name,
             backend = &*backend.name,
             client = %entry.client,

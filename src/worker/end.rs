@@ -1,11 +1,16 @@
 //! The end of a session: one function, one reason, one line.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use super::Worker;
 use super::table::Entry;
 use super::token::Key;
-use crate::plugin::{Cause, EndReason};
+use crate::plugin::{Cause, EndReason, SessionFacts};
+
+/// The log's name for what happens with each session.
+pub(super) const LOG: &str = "forebay::session";
 
 impl Worker {
     /// Ends a session. Unless it is finished both sides are reset.
@@ -31,25 +36,49 @@ impl Worker {
     }
 
     fn log(&self, entry: &Entry, reason: EndReason) {
-        let (bytes_up, bytes_down) = entry.session.moved();
-        let backend = entry.route.backend.as_ref().map_or("-", |(backend, _)| &*backend.name);
-        let connect = entry.connected.map(|at| at.saturating_duration_since(entry.accepted));
+        if self.settings.facts.is_none() && !tracing::enabled!(target: LOG, tracing::Level::DEBUG) {
+            return;
+        }
+        let facts = self.facts(entry, reason);
+        let SessionFacts { attempts, bytes_up, bytes_down, .. } = facts;
         tracing::debug!(
-            target: "forebay::session",
+            target: LOG,
             worker = self.number,
-            listener = &*entry.listener.listener.name,
-            client = %entry.client,
-            pool = &*entry.route.pool.pool.name,
-            backend,
-            attempts = entry.route.attempts,
+            listener = &*facts.listener,
+            client = %facts.client,
+            pool = &*facts.pool,
+            backend = facts.backend.as_deref(),
+            attempts,
             bytes_up,
             bytes_down,
             spliced = entry.session.spliced(),
-            connect_us = connect.map_or(-1, |connect| i128::from(connect.as_micros() as u64) as i64),
-            duration_us = self.now.saturating_duration_since(entry.accepted).as_micros() as u64,
+            connect_ms = facts.connect.map(|connect| connect.as_secs_f64() * 1e3),
+            duration_ms = facts.duration.as_secs_f64() * 1e3,
             %reason,
             "session ended",
         );
+        if let Some(sender) = &self.settings.facts
+            && sender.try_send(facts).is_err()
+        {
+            self.model.dropped_facts.add(1);
+        }
+    }
+
+    fn facts(&self, entry: &Entry, reason: EndReason) -> SessionFacts {
+        let (bytes_up, bytes_down) = entry.session.moved();
+        let since_accepted = |at: Instant| at.saturating_duration_since(entry.accepted);
+        SessionFacts {
+            listener: Arc::clone(&entry.listener.listener.name),
+            client: entry.client.clone(),
+            pool: Arc::clone(&entry.route.pool.pool.name),
+            backend: entry.route.backend.as_ref().map(|(backend, _)| Arc::clone(&backend.name)),
+            attempts: entry.route.attempts,
+            bytes_up,
+            bytes_down,
+            connect: entry.connected.map(since_accepted),
+            duration: since_accepted(self.now),
+            reason,
+        }
     }
 }
 

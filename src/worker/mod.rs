@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll};
@@ -30,7 +31,7 @@ use self::wheel::Wheel;
 use crate::config::Splice;
 use crate::model::{Gauges, Model, Snapshot};
 use crate::net::Pipe;
-use crate::plugin::Cause;
+use crate::plugin::{Cause, SessionFacts};
 use crate::session::{Buffers, Pipes, Readiness, Turn};
 
 /// Events taken from the kernel in one turn.
@@ -47,6 +48,8 @@ pub struct Settings {
     pub spread: bool,
     /// True exactly when the thread is pinned to one CPU.
     pub pin: bool,
+    /// Where the facts of ended sessions go.
+    pub facts: Option<SyncSender<SessionFacts>>,
 }
 
 /// One worker.

@@ -43,7 +43,6 @@ fn check_dump_is_the_only_thing_on_stdout() {
 }
 
 #[test]
-#[ignore = "the stand-in's dump is no TOML; needs config"]
 fn dump_checks_and_dumps_to_itself() {
     let file = File::new(SMALLEST);
     let first = text(&forebay(&format!("check --dump -c {file}")).stdout);

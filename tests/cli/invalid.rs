@@ -53,7 +53,6 @@ fn file_without_permission_is_78() {
 }
 
 #[test]
-#[ignore = "the stand-in has no limit and no warnings; needs config"]
 fn oversized_file_is_78() {
     let file = File::from_bytes(&vec![b'#'; 17 << 20]);
     let out = forebay(&format!("check -c {file}"));
@@ -62,7 +61,6 @@ fn oversized_file_is_78() {
 }
 
 #[test]
-#[ignore = "the stand-in finds one problem; needs config"]
 fn all_problems_are_reported_at_once() {
     let file = File::new(
         "[listener.web]\naddres = \"127.0.0.1:0\"\npool = \"ap\"\nmax_connections = -3\n\n\
@@ -83,7 +81,6 @@ fn all_problems_are_reported_at_once() {
 }
 
 #[test]
-#[ignore = "the stand-in has no warnings; needs config"]
 fn warnings_fail_only_when_strict() {
     // A pool that nobody uses is worth a warning.
     let unused = format!("{SMALLEST}\n[pool.unused]\nbackends = [\"127.0.0.1:9\"]\n");

@@ -27,6 +27,7 @@ use super::exit::Exit;
 use super::launch::{self, Ended, Launch};
 use super::log::{Filter, Log};
 use super::{load, output};
+use crate::plugin::Registry;
 use backend::Backend;
 use drive::Tally;
 use stage::Stage;
@@ -57,22 +58,22 @@ enum Event {
 }
 
 /// `forebay demo`
-pub(super) fn run(arguments: &DemoArguments, log: &LogArguments) -> Exit {
+pub(super) fn run(arguments: &DemoArguments, log: &LogArguments, registry: Registry) -> Exit {
     // Sessions are on the board already; only what goes wrong is worth a log line.
     let played = Log::start(log, Filter::level(LevelFilter::WARN))
         .map_err(|error| format!("cannot start the log: {error}"))
-        .and_then(|_log| play(arguments));
+        .and_then(|_log| play(arguments, registry));
     played.unwrap_or_else(|cause| {
         output::error(&format!("the demo ends: {cause}"));
         Exit::Failure
     })
 }
 
-fn play(arguments: &DemoArguments) -> Result<Exit, String> {
+fn play(arguments: &DemoArguments, registry: Registry) -> Result<Exit, String> {
     let backends: io::Result<Vec<_>> = (1..=BACKENDS).map(Backend::start).collect();
     let backends = backends.map_err(|error| format!("cannot start a backend: {error}"))?;
     let (sender, events) = sync_channel(EVENTS);
-    start_forebay(&backends, &sender)?;
+    start_forebay(&backends, &sender, registry)?;
     let address = await_ready(&events)?;
     keys::watch(&sender).map_err(|error| format!("cannot read the keyboard: {error}"))?;
     if arguments.drive {
@@ -91,15 +92,19 @@ fn file(backends: &[Backend]) -> String {
     )
 }
 
-fn start_forebay(backends: &[Backend], events: &SyncSender<Event>) -> Result<(), String> {
-    let loaded = load::text("demo.toml", &file(backends));
+fn start_forebay(
+    backends: &[Backend],
+    events: &SyncSender<Event>,
+    registry: Registry,
+) -> Result<(), String> {
+    let loaded = load::text("demo.toml", &file(backends), &registry);
     let Some(config) = loaded.config else { return Err(loaded.findings.report(false)) };
     let (ready, sessions, over) = (events.clone(), events.clone(), events.clone());
     let launch = Launch {
         config,
-        source: None,
+        registry,
         ready: Some(Box::new(move |bound| {
-            let address = bound.first().map(|bound| bound.address.clone()).unwrap_or_default();
+            let address = bound.first().map(|bound| bound.address.to_string()).unwrap_or_default();
             ready.send(Event::Ready(address)).map_err(io::Error::other)
         })),
         observer: Some(Box::new(move |ended| match sessions.try_send(Event::Ended(ended)) {

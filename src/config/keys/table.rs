@@ -54,6 +54,12 @@ const RUNTIME: &[Key] = &[
     key("workers", Kind::Count { min: 1, max: 256 }, "", "worker threads; else one per core"),
     key("pin_cpus", Kind::Flag, "false", "pin each worker to one CPU"),
     key("spread", Kind::Flag, "true", "hand accepted sockets to a clearly less loaded worker"),
+    key(
+        "splice",
+        Kind::OneOf(&["auto", "always", "never"]),
+        "\"auto\"",
+        "move bytes inside the kernel: once a direction carries bulk, from the first byte, never",
+    ),
 ];
 
 /// `[defaults]`: neither an address, backends nor a fallback makes sense for all.
