@@ -24,7 +24,7 @@ const UNREAD: u64 = 4 << 20;
 
 fn before(backend: &Backend, splice: &str) -> Forebay {
     let config = Forebay::simple(&[backend.address()], "");
-    Start::new(config).variable("FOREBAY_SPLICE", splice).sessions().start()
+    Start::new(config).splice(splice).sessions().start()
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn nginx_with_curl_and_wrk() {
     let (_nginx, backend, large) = nginx(directory.path());
     for splice in ["auto", "never", "always"] {
         let config = Forebay::simple(&[backend], "");
-        let forebay = Start::new(config).variable("FOREBAY_SPLICE", splice).start();
+        let forebay = Start::new(config).splice(splice).start();
         let url = |file: &str| format!("http://{}/{file}", forebay.address("web"));
         let (small, body) = (url("small"), directory.path().join("body"));
         let body = body.to_str().unwrap();

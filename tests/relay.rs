@@ -25,7 +25,7 @@ fn through(backend: &Backend, client: impl Fn(Peer)) {
 
 fn before(backend: &Backend, splice: &str) -> Forebay {
     let config = Forebay::simple(&[backend.address()], "");
-    Start::new(config).variable("FOREBAY_SPLICE", splice).start()
+    Start::new(config).splice(splice).start()
 }
 
 /// A backend that tells what it has read and how that ended.

@@ -100,7 +100,7 @@ fn start(splice: &str) -> (Forebay, Vec<Slot>) {
         );
         backend
     });
-    let forebay = Start::new(config).variable("FOREBAY_SPLICE", splice).sessions().start();
+    let forebay = Start::new(config).splice(splice).sessions().start();
     for (number, slot) in slots.iter_mut().enumerate() {
         slot.front = forebay.address(&format!("s{number}"));
     }

@@ -9,7 +9,7 @@ const SHORT: u64 = 10_000;
 
 fn before(backend: &Backend, splice: &str) -> Forebay {
     let config = Forebay::simple(&[backend.address()], "");
-    Start::new(config).variable("FOREBAY_SPLICE", splice).start()
+    Start::new(config).splice(splice).start()
 }
 
 /// The upstream resets while the client is sending: the half that writes to the upstream may meet the

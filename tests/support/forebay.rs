@@ -59,6 +59,20 @@ impl Start {
         self
     }
 
+    /// With `runtime.splice` set so.
+    pub fn splice(mut self, mode: &str) -> Self {
+        const TABLE: &str = "[runtime]\n";
+        let at = self.config.find(TABLE).map_or_else(
+            || {
+                self.config.insert_str(0, TABLE);
+                TABLE.len()
+            },
+            |start| start + TABLE.len(),
+        );
+        self.config.insert_str(at, &format!("splice = \"{mode}\"\n"));
+        self
+    }
+
     /// With its log as JSON and a line for each session.
     pub fn sessions(mut self) -> Self {
         self.arguments.extend(["--log-format".to_owned(), "json".to_owned()]);
