@@ -51,7 +51,10 @@ pub(super) struct Side<S> {
     pub(super) readable: bool,
     /// True exactly when no write has been refused since the socket was last writable.
     pub(super) writable: bool,
-    /// True exactly when the poll saw a FIN and no error: what is queued is all there will be.
+    /// True exactly when the poll saw the end of the peer's direction: no event will come any more,
+    /// so it is read until a read meets that end.
+    end_queued: bool,
+    /// True exactly when that end is surely a FIN, so that no read is needed to see it.
     fin_queued: bool,
     /// True exactly when urgent data has come: a read stops short at it though more is queued.
     urgent: bool,
@@ -67,6 +70,7 @@ impl<S: Stream> Side<S> {
             error_met: false,
             readable: false,
             writable: true,
+            end_queued: false,
             fin_queued: false,
             urgent: false,
         }
@@ -94,10 +98,12 @@ impl<S: Stream> Side<S> {
         self.readable |= seen.readable || seen.read_closed || seen.error;
         self.writable |= seen.writable || seen.write_closed;
         self.urgent |= seen.urgent;
+        self.end_queued |= seen.read_closed || seen.error;
         if seen.error {
             self.ended = Ended::Reset;
         } else if seen.read_closed && !seen.write_closed {
             // The event of a reset carries RDHUP too, and HUP stays when a call has met the error.
+            // HUP also comes with a FIN that answers ours.
             self.fin_queued = true;
         }
     }
@@ -108,9 +114,10 @@ impl<S: Stream> Side<S> {
             return;
         }
         // Less than there was room for: all that had arrived, so no second read to see WouldBlock.
-        self.readable = false;
         if self.fin_queued {
             self.read_ended();
+        } else if !self.end_queued {
+            self.readable = false;
         }
     }
 
