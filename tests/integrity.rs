@@ -69,7 +69,8 @@ fn expect_spliced(forebay: &Forebay, splice: &str) {
     let spliced: u64 = sessions.iter().map(|session| session.spliced).sum();
     assert_eq!(moved, CONNECTIONS * LENGTH * 2);
     let least = match splice {
-        "always" => moved / 100 * 90,
+        // 48 pipes serve 400 directions; whoever finds none free copies.
+        "always" => moved / 100 * 50,
         "auto" => moved / 100 * 5,
         _ => 0,
     };

@@ -36,7 +36,7 @@ impl Running {
         let ListenAddress::Tcp(address) = plant.bound()[0].address else { panic!("not TCP") };
         let plant = Arc::new(Mutex::new(plant));
         let lent = Arc::clone(&plant);
-        let control = std::thread::spawn(move || keep_serving(&lent));
+        let control = std::thread::spawn(move || keep_serving(&lent, None));
         Self { plant, control, address }
     }
 
@@ -128,7 +128,7 @@ struct ShakySelector(std::sync::atomic::AtomicUsize);
 impl Selector for ShakySelector {
     fn pick(&self, _ask: &Ask, _candidates: &dyn Candidates) -> Option<usize> {
         let number = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        assert!(number % 2 == 0, "shaky");
+        assert!(number.is_multiple_of(2), "shaky");
         Some(0)
     }
 }

@@ -131,8 +131,8 @@ impl<P> Half<P> {
 
     fn pass_on_end<S: Stream<Pipe = P>>(&mut self, from: &Side<S>, to: &mut Side<S>) -> Flow {
         if from.fin() && !self.closed {
-            if let Err(error) = to.stream.shutdown_write() {
-                to.write_failed(&error);
+            if to.stream.shutdown_write().is_err() {
+                to.shutdown_failed();
                 return Flow::Cut;
             }
             self.closed = true;
@@ -283,7 +283,8 @@ impl<P> Half<P> {
                         self.spliced += count as u64;
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => refused(to, &error),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => to.writable = false,
+                    Err(_) => to.splice_failed(),
                 }
                 self.carry = Carry::Pipe(piped);
             }

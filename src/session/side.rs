@@ -130,7 +130,7 @@ impl<S: Stream> Side<S> {
         }
         // A reset that no call has met would have come out of this read, unless a FIN came before
         // it (SOCK_DONE is looked at first in tcp_recvmsg).
-        self.fin |= !self.error_met;
+        self.fin |= !self.error_met || self.fin_queued;
     }
 
     /// A read met an error.
@@ -141,15 +141,29 @@ impl<S: Stream> Side<S> {
         self.error_met = true;
     }
 
-    /// A write or a shutdown met an error. What had arrived is still to be read.
+    /// A write met an error. What had arrived is still to be read.
     pub(super) fn write_failed(&mut self, error: &io::Error) {
         // A reset that follows a FIN is reported as EPIPE, any other as ECONNRESET (tcp_reset).
         // EPIPE is also what comes once the error has been met.
-        if !self.error_met && error.kind() == io::ErrorKind::BrokenPipe {
-            self.fin = true;
-        }
-        self.ended = Ended::Reset;
+        self.fin |= !self.error_met && error.kind() == io::ErrorKind::BrokenPipe;
         self.error_met = true;
+        self.broke();
+    }
+
+    /// A splice to this side met an error. It tells nothing of a FIN: splice(2) keeps an error to
+    /// itself when it has moved some bytes before, and what comes next is EPIPE in any case.
+    pub(super) fn splice_failed(&mut self) {
+        self.error_met = true;
+        self.broke();
+    }
+
+    /// A shutdown met an error (ENOTCONN). It does not take the connection's own error away.
+    pub(super) fn shutdown_failed(&mut self) {
+        self.broke();
+    }
+
+    fn broke(&mut self) {
+        self.ended = Ended::Reset;
         self.readable = !self.exhausted;
         self.writable = true;
     }
