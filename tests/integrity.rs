@@ -60,7 +60,7 @@ fn eight_megabytes_each_way_at_once_are_equal_over_200_connections() {
     }
 }
 
-/// Of so much, splice(2) moves nearly all, if it may.
+/// Of so much, splice(2) moves the larger part, if it may: there are more halves here than pipes.
 fn expect_spliced(forebay: &Forebay, splice: &str) {
     let count = usize::try_from(CONNECTIONS).unwrap();
     support::eventually(SOON, || forebay.sessions().len() == count);
@@ -69,7 +69,7 @@ fn expect_spliced(forebay: &Forebay, splice: &str) {
     let spliced: u64 = sessions.iter().map(|session| session.spliced).sum();
     assert_eq!(moved, CONNECTIONS * LENGTH * 2);
     let least = match splice {
-        "always" => moved / 100 * 90,
+        "always" => moved / 100 * 50,
         "auto" => moved / 100 * 5,
         _ => 0,
     };
