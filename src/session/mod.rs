@@ -244,10 +244,13 @@ impl<S: Stream> Session<S> {
 
     fn wait_for_connect(&mut self, turn: &mut Turn<'_, S::Pipe>) -> Want {
         let Stage::Connecting { upstream, until } = &mut self.stage else { return Want::Nothing };
-        if upstream.ended() == Ended::Reset {
-            let error = upstream.stream.take_connect_error();
-            let kind = error.map_or(std::io::ErrorKind::ConnectionReset, |error| error.kind());
-            return self.seek_again(ConnectFailure::Failed(kind));
+        if upstream.ended() == Ended::Reset
+            && let Some(error) = upstream.stream.take_connect_error()
+        {
+            if !was_connected(&error) {
+                return self.seek_again(ConnectFailure::Failed(error.kind()));
+            }
+            upstream.write_failed(&error);
         }
         if upstream.writable {
             if let Stage::Connecting { upstream, .. } =
@@ -350,6 +353,12 @@ impl<S: Stream> Session<S> {
             Who::Client => abort.advance(&mut self.down, upstream, &mut self.client, turn),
         }
     }
+}
+
+/// True exactly when a connection was there before it broke, so that bytes of it may have arrived:
+/// a handshake that fails is refused, times out, or finds no way (tcp_reset, tcp_v4_err).
+fn was_connected(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe)
 }
 
 impl<S> Stage<S> {
