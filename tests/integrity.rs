@@ -60,7 +60,7 @@ fn eight_megabytes_each_way_at_once_are_equal_over_200_connections() {
     }
 }
 
-/// Of so much, splice(2) moves nearly all, if it may.
+/// Of so much, splice(2) moves the larger part, if it may: there are more halves here than pipes.
 fn expect_spliced(forebay: &Forebay, splice: &str) {
     let count = usize::try_from(CONNECTIONS).unwrap();
     support::eventually(SOON, || forebay.sessions().len() == count);

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,11 @@ fn say(client: &mut Peer) {
     client.expect(b"hello");
 }
 
+/// True exactly when a new client does not get through: its SYN is dropped, or answered by a reset.
+fn refuses(address: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&address, Duration::from_millis(300)).is_err()
+}
+
 /// True exactly when a new client is served.
 fn serves(address: SocketAddr) -> bool {
     let Ok(mut client) = Peer::try_connect(address) else { return false };
@@ -43,7 +48,7 @@ fn a_terminated_process_lets_its_sessions_finish() {
         let (mut forebay, _backend, mut client) = with_a_session("timeout = \"30s\"");
         let address = forebay.address("web");
         forebay.signal(signal);
-        eventually(SOON, || Peer::try_connect(address).is_err());
+        eventually(SOON, || refuses(address));
         say(&mut client);
         assert!(forebay.is_running());
         client.finish();
@@ -68,7 +73,7 @@ fn a_second_signal_stops_at_once() {
     let (mut forebay, _backend, mut client) = with_a_session("timeout = \"60s\"");
     let address = forebay.address("web");
     forebay.signal(Signal::TERM);
-    eventually(SOON, || Peer::try_connect(address).is_err());
+    eventually(SOON, || refuses(address));
     say(&mut client);
     let began = Instant::now();
     forebay.signal(Signal::TERM);
@@ -82,7 +87,7 @@ fn quit_drains_without_bound() {
     let (mut forebay, _backend, mut client) = with_a_session("timeout = \"100ms\"");
     let address = forebay.address("web");
     forebay.signal(Signal::QUIT);
-    eventually(SOON, || Peer::try_connect(address).is_err());
+    eventually(SOON, || refuses(address));
     pause(Duration::from_millis(500));
     say(&mut client);
     client.finish();
@@ -100,7 +105,7 @@ fn accepting_goes_on_during_the_delay() {
         assert!(serves(address), "after {:?}", began.elapsed());
         pause(Duration::from_millis(50));
     }
-    eventually(SOON, || Peer::try_connect(address).is_err());
+    eventually(SOON, || refuses(address));
     assert_eq!(forebay.wait_exit(SOON), Exit::Code(0));
 }
 
@@ -137,8 +142,9 @@ struct Fates {
 /// Clients that wait in the kernel's queue while the process is stopped.
 const QUEUED: usize = 200;
 
-/// New clients after that, one a millisecond.
+/// New clients after that, one a millisecond, and how many of them come before the signal.
 const COMING: usize = 2000;
+const BEFORE: usize = 300;
 
 /// `shutdown.timeout`; sessions here take far less.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -171,7 +177,7 @@ fn expect_nobody_lost(workers: usize) {
             eventually(SOON, || waiting.load(Ordering::SeqCst) == QUEUED);
             let began = Instant::now();
             for number in 0..COMING {
-                if number == 300 {
+                if number == BEFORE {
                     forebay.signal(Signal::TERM);
                     forebay.wake();
                 }
@@ -184,13 +190,14 @@ fn expect_nobody_lost(workers: usize) {
     assert_eq!(forebay.wait_exit(DEADLINE * 2), Exit::Code(0));
     let served = fates.served.load(Ordering::SeqCst);
     assert_eq!(fates.lost.load(Ordering::SeqCst), 0, "{fates:?}");
-    assert!(served >= QUEUED + 300, "{fates:?}");
+    // Of those that came before the signal, the handshakes of the last were still on the way.
+    assert!(served >= QUEUED + BEFORE - 50, "{fates:?}");
     assert!(fates.not_connected.load(Ordering::SeqCst) > 0, "it never stopped: {fates:?}");
 }
 
 /// One client: whoever has connected is owed an answer, or past the deadline a reset.
 fn visit(address: SocketAddr, fates: &Fates, connected: impl FnOnce()) {
-    let Ok(stream) = std::net::TcpStream::connect_timeout(&address, Duration::from_secs(2)) else {
+    let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_secs(2)) else {
         fates.not_connected.fetch_add(1, Ordering::SeqCst);
         return;
     };

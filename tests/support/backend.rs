@@ -17,6 +17,9 @@ use super::Peer;
 /// How often a waiting accept looks whether the backend is to stop.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// Bound on a backend's waits: longer than any test keeps a session idle.
+const LIFE: Duration = Duration::from_secs(120);
+
 /// A server that lives as long as this value.
 #[derive(Debug)]
 pub struct Backend {
@@ -80,7 +83,6 @@ impl Backend {
     /// Sends a pattern for as long as it is let.
     pub fn blasting() -> Self {
         Self::scripted(|peer| {
-            peer.within(Duration::from_secs(600));
             peer.blast();
         })
     }
@@ -153,6 +155,7 @@ where
         let (shared, script) = (Arc::clone(shared), Arc::clone(script));
         std::thread::spawn(move || {
             let mut peer = Peer::new(stream);
+            peer.within(LIFE);
             script(&mut peer);
             // The second handle goes first, or closing the first would not close.
             shared.streams.lock().unwrap().remove(&number);
