@@ -6,6 +6,7 @@ use super::Config;
 use super::check::check;
 use super::document::Document;
 use super::include::{self, Files};
+use super::node::Value;
 use super::notes::Notes;
 use super::problem::{Problem, Severity};
 use super::problems::Problems;
@@ -59,8 +60,12 @@ pub fn environment(name: &str) -> Option<String> {
 
 fn read(documents: &[Document], notes: &Notes) -> Config {
     let raw = RawConfig::read(documents, notes);
-    let none = documents.iter().all(|document| document.table.find("listener").is_none());
-    if let Some(first) = documents.first().filter(|_| none) {
+    // A listener of which something is wrong is no missing listener.
+    let empty = |document: &Document| match document.table.find("listener") {
+        Some(entry) => matches!(&entry.node.value, Value::Table(table) if table.0.is_empty()),
+        None => true,
+    };
+    if let Some(first) = documents.first().filter(|_| documents.iter().all(empty)) {
         notes.add_absence(nothing_to_do(first));
     }
     check(raw, notes)

@@ -16,6 +16,9 @@ use super::suggest::quoted;
 /// Looks up an environment variable.
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// Unset variables after which a text is given up.
+const ASKED: usize = 50;
+
 /// Expands every string of a file; what is unset without a default is a problem there.
 ///
 /// Returns where the strings begin whose value is not known for that.
@@ -88,7 +91,7 @@ fn expand(text: &str, variables: Variables<'_>) -> (String, Vec<Fault>) {
                     faults.push(Fault::Unset(error.var_name.clone()));
                 }
                 // Without progress the loop would not end; the name is new, or the lookup had it.
-                if !empty.insert(error.var_name) {
+                if !empty.insert(error.var_name) || empty.len() > ASKED {
                     return (text.to_owned(), faults);
                 }
             }

@@ -19,6 +19,10 @@ fn huge_and_deep_files_are_bounded() {
         format!("[pool.a]\nbackends = [{}]", "\"x:1\",".repeat(1 << 14)),
         format!("[listener.a]\naddress = [{}]", "\"0.0.0.0:1-4096\",".repeat(1 << 12)),
         format!("[listener.a]\naddress = \"{}\"", "${A}".repeat(1 << 12)),
+        format!("x = '{}'", (0..1 << 16).map(|it| format!("${{A{it}}}")).collect::<String>()),
+        (0..1 << 12).map(|it| format!("[pool.p{it}]\nfallback = 'p{}'\n", it + 1)).collect(),
+        (0..1 << 14).map(|it| format!("k{it} = 1\n")).collect(),
+        "[listener]\n[pool]\n".to_owned(),
         "\"".repeat(1 << 20),
         "\u{feff}".repeat(1 << 16),
     ];

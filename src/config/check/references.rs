@@ -10,6 +10,9 @@ use super::super::read_pool::RawPool;
 use super::super::source::Place;
 use super::super::suggest::{did_you_mean, listed, quoted};
 
+/// Pools that a new session may be asked for, one after the other.
+const FALLBACKS: usize = 16;
+
 /// Names of pools that a message lists.
 const SHOWN: usize = 20;
 
@@ -55,12 +58,15 @@ impl<'a> Pools<'a> {
         false
     }
 
-    /// The pool of that name and all that it falls back to, each once.
+    /// The pool of that name and those that it falls back to, each once, at most [`FALLBACKS`].
     pub(super) fn chain(&self, name: &str) -> Vec<&'a RawPool> {
         let mut chain: Vec<&RawPool> = Vec::new();
         let mut seen = HashSet::new();
         let mut next = self.by_name.get(name);
         while let Some(raw) = next.filter(|raw| seen.insert(Arc::clone(&raw.pool.name))) {
+            if chain.len() > FALLBACKS {
+                break;
+            }
             chain.push(raw);
             next = raw.pool.fallback.as_deref().and_then(|name| self.by_name.get(name));
         }
@@ -72,6 +78,11 @@ impl<'a> Pools<'a> {
         let mut reported = HashSet::new();
         for raw in self.all {
             let chain = self.chain(&raw.pool.name);
+            if chain.len() > FALLBACKS {
+                let message = format!("more than {FALLBACKS} fallbacks, one behind the other");
+                notes.add(Problem::error(raw.fallback.clone(), message));
+                continue;
+            }
             let last = chain.last().and_then(|last| last.pool.fallback.as_ref());
             let circle = last == Some(&raw.pool.name);
             if !circle || chain.iter().any(|raw| reported.contains(&raw.pool.name)) {
