@@ -163,8 +163,11 @@ fn expect_all_served(caps: &Caps) {
     let address = forebay.address("web");
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
+            let counting = &counting;
             scope.spawn(move || {
                 let mut clients: Vec<Peer> = (0..CLIENTS).map(|_| Peer::connect(address)).collect();
+                // Nobody leaves before as many as may be are in.
+                eventually(SOON, || counting.peak() == N);
                 // Not in the order of connecting: each worker has a queue of its own.
                 eventually(SOON, || {
                     clients.retain(|client| support::unread(client.stream()) == 0);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Config;
 use super::check::check;
+use super::choice::Choices;
 use super::document::Document;
 use super::include::{self, Files};
 use super::node::Value;
@@ -21,6 +22,8 @@ pub struct Loaded {
     pub config: Result<Config, Problems>,
     /// What is odd about a configuration that is good.
     pub warnings: Problems,
+    /// What plug-ins have to judge, also of a configuration that is not good.
+    pub choices: Choices,
     /// Every file that was read or should have been, the first one first.
     pub files: Vec<PathBuf>,
     /// Every directory in which a new or changed file would matter.
@@ -37,10 +40,11 @@ pub fn load(path: &Path, variables: Variables<'_>) -> Loaded {
     let mut files = Files::new(variables, &notes);
     files.read(path, None, include::depth());
     let config = read(&files.documents, &notes);
+    let choices = Choices::of(&config);
     let hash = files.hash();
     let Files { paths: files, directories, .. } = files;
     let (config, warnings) = judge(config, notes, &files);
-    Loaded { config, warnings, files, directories, hash }
+    Loaded { config, warnings, choices, files, directories, hash }
 }
 
 /// Reads a text, which cannot include files. Messages call it `name`.
@@ -49,8 +53,10 @@ pub fn parse(text: &str, name: &str, variables: Variables<'_>) -> Loaded {
     let document = Document::read(&Source::new(name, text), variables, &notes);
     include::refuse(&document, &notes);
     let config = read(&[document], &notes);
+    let choices = Choices::of(&config);
     let (config, warnings) = judge(config, notes, &[PathBuf::from(name)]);
-    Loaded { config, warnings, files: Vec::new(), directories: Vec::new(), hash: 0 }
+    let (files, directories) = (Vec::new(), Vec::new());
+    Loaded { config, warnings, choices, files, directories, hash: 0 }
 }
 
 /// Looks up a variable in the environment of this process.

@@ -42,7 +42,7 @@ mod proxy;
 mod schema;
 
 pub use address::ADDRESSES_PER_LISTENER;
-pub use choice::{Choice, Options};
+pub use choice::{Choice, Choices, Options};
 pub use dump::dump;
 pub use include::FILE_BYTES;
 pub use load::{Loaded, environment, load, parse};

@@ -80,7 +80,7 @@ impl Plant {
     pub(super) fn bound(&self) -> Vec<Bound> {
         let bound = |sockets: &Sockets| Bound {
             listener: Arc::clone(&sockets.listener),
-            address: sockets.address().clone(),
+            address: sockets.address(),
         };
         self.sockets.iter().map(bound).collect()
     }
@@ -235,7 +235,12 @@ impl Plant {
 
     /// Sessions of all workers.
     pub(super) fn sessions(&self) -> usize {
-        self.model.gauges.iter().map(|gauges| gauges.sessions.load(Relaxed)).sum()
+        self.sessions_by_worker().iter().sum()
+    }
+
+    /// Sessions of each worker.
+    pub(super) fn sessions_by_worker(&self) -> Vec<usize> {
+        self.model.gauges.iter().map(|gauges| gauges.sessions.load(Relaxed)).collect()
     }
 
     /// Sessions that ended for `cause`.

@@ -10,7 +10,8 @@ use super::events::Event;
 use super::plant::Plant;
 use super::{Failure, keep_serving, lock};
 use crate::balance::{Ask, Balancer, Candidates, Member, Selector};
-use crate::config::{self, ListenAddress};
+use crate::config;
+use crate::net::Address;
 use crate::plugin::{Cause, Registry};
 use crate::worker::Command;
 
@@ -33,7 +34,7 @@ impl Running {
         );
         let config = config::parse(&file, "test.toml", &|_| None).config.unwrap();
         let plant = Plant::start(config, registry, None).unwrap();
-        let ListenAddress::Tcp(address) = plant.bound()[0].address else { panic!("not TCP") };
+        let Address::Tcp(address) = plant.bound()[0].address else { panic!("not TCP") };
         let plant = Arc::new(Mutex::new(plant));
         let lent = Arc::clone(&plant);
         let control = std::thread::spawn(move || keep_serving(&lent, None));
@@ -148,5 +149,19 @@ fn a_panic_in_one_sessions_handling_ends_that_session_alone() {
     }
     assert_eq!(lock(&running.plant).ended(Cause::Panic), 10);
     eventually("no session is left", || lock(&running.plant).sessions() == 0);
+    running.stop();
+}
+
+#[test]
+fn ten_long_connections_are_never_spread_worse_than_six_to_four() {
+    let running = Running::start("round_robin", Registry::with_builtins());
+    for trial in 0..100 {
+        let clients: Vec<TcpStream> = (0..10).map(|_| running.client()).collect();
+        let loads = lock(&running.plant).sessions_by_worker();
+        assert_eq!(loads.iter().sum::<usize>(), 10, "trial {trial}: {loads:?}");
+        assert!(loads.iter().all(|&load| (4..=6).contains(&load)), "trial {trial}: {loads:?}");
+        drop(clients);
+        eventually("no session is left", || lock(&running.plant).sessions() == 0);
+    }
     running.stop();
 }

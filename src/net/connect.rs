@@ -3,21 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 
 use socket2::{Domain, Protocol, SockAddr, Socket as Socket2, Type};
 
-use super::{Socket, listen::keepalive_of, raw};
-use crate::config::Keepalive;
-
-/// Where to connect to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Destination {
-    /// TCP.
-    Tcp(SocketAddr),
-    /// A unix stream socket.
-    Unix(PathBuf),
-}
+use super::{Address, Keepalive, Socket, listen::keepalive_of, raw};
 
 /// What an upstream socket is made with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,14 +34,10 @@ pub enum Attempt {
 /// # Errors
 /// What socket(2), bind(2), connect(2) or an option says. EADDRNOTAVAIL: every source port
 /// towards this destination is taken. EAGAIN of a unix socket: the backend's backlog is full.
-pub fn connect(
-    destination: &Destination,
-    options: &ConnectOptions,
-    early: bool,
-) -> io::Result<Attempt> {
-    match destination {
-        Destination::Tcp(address) => connect_tcp(*address, options, early),
-        Destination::Unix(path) => {
+pub fn connect(address: &Address, options: &ConnectOptions, early: bool) -> io::Result<Attempt> {
+    match address {
+        Address::Tcp(address) => connect_tcp(*address, options, early),
+        Address::Unix(path) => {
             let socket = Socket2::new(Domain::UNIX, Type::STREAM, None)?;
             socket.set_nonblocking(true)?;
             socket.connect(&SockAddr::unix(path)?)?;
