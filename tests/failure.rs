@@ -137,6 +137,22 @@ fn only_unresolvable_backends_start_too_and_clients_are_reset() {
     Peer::expect_rejection(forebay.address("web"));
 }
 
+#[test]
+fn a_log_that_nobody_reads_stops_no_session() {
+    let backend = Backend::echo();
+    let config = Forebay::simple(&[backend.address()], "");
+    let forebay = Start::new(config).sessions().unread_log().start();
+    let address = forebay.address("web");
+    let mut old = Peer::connect(address);
+    // A pipe holds 64 KiB; these lines are ten times that.
+    for _ in 0..2000 {
+        let mut client = Peer::connect(address);
+        say(&mut client);
+        client.reset();
+    }
+    say(&mut old);
+}
+
 /// A configuration that listens on these addresses.
 fn listening(addresses: &[String]) -> String {
     let mut config = "[pool.app]\nbackends = [\"127.0.0.1:9\"]\n".to_owned();

@@ -37,6 +37,8 @@ pub struct Left {
     pub aborted: bool,
     /// Bytes sent that the other kernel had acknowledged by then, at least.
     pub acknowledged: u64,
+    /// True exactly when something sent was not acknowledged by then.
+    pub in_flight: bool,
     /// Bytes received by then.
     pub got: u64,
     /// True exactly when a byte had gone through before, in either direction.
@@ -289,11 +291,13 @@ impl End {
         if reset {
             SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
         }
-        let acknowledged = self.record.sent.saturating_sub(unacknowledged(&socket));
+        let in_flight = unacknowledged(&socket);
+        let acknowledged = self.record.sent.saturating_sub(in_flight);
+        let in_flight = in_flight > 0;
         if !aborted {
             self.record.finished = true;
         }
         let got = self.record.got;
-        self.record.left = Some(Left { aborted, acknowledged, got, crossed: false });
+        self.record.left = Some(Left { aborted, acknowledged, in_flight, got, crossed: false });
     }
 }

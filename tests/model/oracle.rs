@@ -26,6 +26,9 @@ pub enum Kind {
     Lost,
     /// Nothing stands still while both ends are willing.
     Freeze,
+    /// Not a promise: a reset whose sequence number is past what the receiving kernel had room for is
+    /// answered by a challenge ACK (RFC 5961), which Linux sends at most twice a second.
+    UntoldByTcp,
     /// One client connection makes at most one connection to one backend.
     Stray,
 }

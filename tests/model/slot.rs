@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use socket2::{Domain, Socket, Type};
 
-use crate::end::{End, Moment};
+use crate::end::{End, Moment, Record};
 use crate::oracle::{Kind, Violation, judge};
 use crate::script::Script;
 use crate::support::Pattern;
@@ -15,7 +15,7 @@ use crate::support::Pattern;
 const FREEZE: Duration = Duration::from_secs(1);
 
 /// After the client is gone, an upstream connection may still come for so long.
-const LATE: Duration = Duration::from_millis(150);
+const LATE: Duration = Duration::from_secs(1);
 
 /// A place to play in.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ struct Mark {
     since: Moment,
     sent: u64,
     got: u64,
+    /// What the sender itself has got: a reset is told only after all bytes before it.
+    back: u64,
     ended: bool,
     willing: bool,
 }
@@ -177,9 +179,9 @@ impl Play {
     }
 
     fn verdict(&mut self, now: Moment) -> Option<Vec<Violation>> {
-        if let Some(story) = self.frozen(now) {
+        if let Some((kind, story)) = self.frozen(now) {
             self.client.abandon();
-            return Some(vec![Violation { kind: Kind::Freeze, story }]);
+            return Some(vec![Violation { kind, story }]);
         }
         let over = match &self.upstream {
             Some(upstream) => upstream.socket().is_none() && self.client.socket().is_none(),
@@ -191,7 +193,7 @@ impl Play {
     }
 
     /// What stands still, if something does.
-    fn frozen(&mut self, now: Moment) -> Option<String> {
+    fn frozen(&mut self, now: Moment) -> Option<(Kind, String)> {
         let Some(upstream) = &self.upstream else {
             let waits = !self.script.eager || self.client.is_willing(now);
             let since = self.marks[0].since;
@@ -199,14 +201,16 @@ impl Play {
                 self.marks[0].since = now;
             }
             let frozen = waits && since > Moment::ZERO && now > since + FREEZE;
-            return frozen.then(|| format!("not accepted upstream: {:?}", self.client.record));
+            let story = || format!("not accepted upstream: {:?}", self.client.record);
+            return frozen.then(|| (Kind::Freeze, story()));
         };
         let halves = [("up", &self.client, upstream), ("down", upstream, &self.client)];
         for ((name, from, to), mark) in halves.into_iter().zip(&mut self.marks) {
             let (sent, got) = (from.record.sent, to.record.got);
             let ended = from.record.finished || from.record.left.is_some();
             let willing = to.is_willing(now);
-            let seen = Mark { since: mark.since, sent, got, ended, willing };
+            let back = from.record.got;
+            let seen = Mark { since: mark.since, sent, got, back, ended, willing };
             // The other way round too: a sender is stuck whose receiver is gone and who is not told.
             let stuck = from.blocked && from.socket().is_some() && to.socket().is_none();
             let due = willing && (sent > got || ended);
@@ -214,9 +218,21 @@ impl Play {
                 *mark = Mark { since: now, ..seen };
             } else if now > mark.since + FREEZE {
                 let records = (&from.record, &to.record);
-                return Some(format!("{name} since {:?}: {records:?}", mark.since));
+                let story = format!("{name} since {:?}: {records:?}", mark.since);
+                return Some((stillness(&from.record, &to.record), story));
             }
         }
         None
+    }
+}
+
+/// Which promise this stillness breaks: none if all that is missing is the word of an abort that
+/// happened while bytes were on the way.
+fn stillness(from: &Record, to: &Record) -> Kind {
+    match from.left {
+        Some(left) if left.aborted && left.in_flight && to.got >= left.acknowledged => {
+            Kind::UntoldByTcp
+        }
+        _ => Kind::Freeze,
     }
 }

@@ -5,10 +5,11 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -30,6 +31,7 @@ pub struct Start {
     variables: Vec<(String, String)>,
     arguments: Vec<String>,
     before: Vec<String>,
+    unread_log: bool,
 }
 
 /// A running forebay; dropping it kills it.
@@ -50,6 +52,7 @@ impl Start {
             variables: Vec::new(),
             arguments: Vec::new(),
             before: Vec::new(),
+            unread_log: false,
         }
     }
 
@@ -77,6 +80,12 @@ impl Start {
     pub fn sessions(mut self) -> Self {
         self.arguments.extend(["--log-format".to_owned(), "json".to_owned()]);
         self.variable("FOREBAY_LOG", "debug")
+    }
+
+    /// With a log that nobody reads.
+    pub fn unread_log(mut self) -> Self {
+        self.unread_log = true;
+        self
     }
 
     /// Started by this command (which must become it, as `ip netns exec NAME` does).
@@ -115,7 +124,11 @@ impl Start {
         let mut child = command.spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (from, to) = (child.stderr.take().unwrap(), Arc::clone(&lines));
+        let unread = self.unread_log;
         std::thread::spawn(move || {
+            if unread {
+                return wait_for_the_end(&from);
+            }
             for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
                 to.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
             }
@@ -123,6 +136,12 @@ impl Start {
         let process = Process::new(child.id());
         Forebay { child, process, directory, lines, addresses: HashMap::new() }
     }
+}
+
+/// Holds the reading end of a pipe without reading, until the writing end is closed.
+fn wait_for_the_end(pipe: &ChildStderr) {
+    let mut events = [PollFd::new(pipe, PollFlags::empty())];
+    let _ = poll(&mut events, None);
 }
 
 impl Forebay {
