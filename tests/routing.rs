@@ -142,8 +142,7 @@ fn deny_and_allow_are_judged_in_this_order() {
     let web = forebay.address("web");
     assert_eq!(Peer::connect_from(source(65), web).line().unwrap(), "in");
     for refused in [66, 1] {
-        let mut client = Peer::connect_from(source(refused), web);
-        client.expect_reset();
+        Peer::expect_rejection_from(source(refused), web);
     }
 }
 
@@ -165,8 +164,7 @@ fn a_rate_lets_its_burst_in_and_rejects_the_rest() {
             let mut client = Peer::connect_from(source(last), forebay.address("each"));
             assert_eq!(client.line().unwrap(), "in");
         }
-        // A client that is given no source comes from the first.
-        Peer::expect_rejection(forebay.address("each"));
+        Peer::expect_rejection_from(source(last), forebay.address("each"));
     }
 }
 
