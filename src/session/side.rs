@@ -53,6 +53,9 @@ pub(super) struct Side<S> {
     pub(super) writable: bool,
     /// True exactly when the poll saw a FIN and no error: what is queued is all there will be.
     fin_queued: bool,
+    /// True exactly when the end was told of already. No event will tell of it again, so reads go
+    /// on until one meets it.
+    ending: bool,
     /// True exactly when urgent data has come: a read stops short at it though more is queued.
     urgent: bool,
 }
@@ -68,6 +71,7 @@ impl<S: Stream> Side<S> {
             readable: false,
             writable: true,
             fin_queued: false,
+            ending: false,
             urgent: false,
         }
     }
@@ -94,6 +98,7 @@ impl<S: Stream> Side<S> {
         self.readable |= seen.readable || seen.read_closed || seen.error;
         self.writable |= seen.writable || seen.write_closed;
         self.urgent |= seen.urgent;
+        self.ending |= seen.read_closed || seen.error;
         if seen.error {
             self.ended = Ended::Reset;
         } else if seen.read_closed && !seen.write_closed {
@@ -104,13 +109,15 @@ impl<S: Stream> Side<S> {
 
     /// A read gave `count` of `room` bytes.
     pub(super) fn read_gave(&mut self, count: usize, room: usize) {
-        if count >= room || self.urgent {
+        // A read of a unix socket also stops where descriptors were passed (unix(7), SCM_RIGHTS).
+        if count >= room || self.urgent || !self.stream.splices() {
             return;
         }
         // Less than there was room for: all that had arrived, so no second read to see WouldBlock.
-        self.readable = false;
         if self.fin_queued {
             self.read_ended();
+        } else {
+            self.readable = self.ending;
         }
     }
 
@@ -142,6 +149,7 @@ impl<S: Stream> Side<S> {
             self.fin = true;
         }
         self.ended = Ended::Reset;
+        self.ending = true;
         self.error_met = true;
         self.readable = !self.exhausted;
         self.writable = true;
