@@ -132,7 +132,7 @@ impl<P> Half<P> {
     fn pass_on_end<S: Stream<Pipe = P>>(&mut self, from: &Side<S>, to: &mut Side<S>) -> Flow {
         if from.fin() && !self.closed {
             if let Err(error) = to.stream.shutdown_write() {
-                to.write_failed(&error);
+                to.failed(&error);
                 return Flow::Cut;
             }
             self.closed = true;
@@ -222,7 +222,8 @@ impl<P> Half<P> {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 self.read_instead(from, turn);
             }
-            Err(_) => from.read_failed(),
+            // It stops at urgent data, behind which more may wait.
+            Err(error) => from.failed(&error),
         }
         turn.pipes.give(pipe);
     }
@@ -339,6 +340,6 @@ fn refused<S: Stream>(to: &mut Side<S>, error: &io::Error) {
     if error.kind() == io::ErrorKind::WouldBlock {
         to.writable = false;
     } else {
-        to.write_failed(error);
+        to.failed(error);
     }
 }

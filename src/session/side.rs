@@ -130,27 +130,31 @@ impl<S: Stream> Side<S> {
         }
         // A reset that no call has met would have come out of this read, unless a FIN came before
         // it (SOCK_DONE is looked at first in tcp_recvmsg).
-        self.fin |= !self.error_met;
+        self.fin |= !self.error_met || self.fin_queued;
     }
 
-    /// A read met an error.
+    /// A read met an error: nothing is left to be read.
     pub(super) fn read_failed(&mut self) {
         self.exhausted = true;
         self.readable = false;
         self.ended = Ended::Reset;
         self.error_met = true;
+        // After a FIN a read of TCP gives 0. A unix socket may still tell that its peer has closed
+        // with bytes unread, and has said EPIPE to a write before.
+        self.fin = self.fin_queued;
     }
 
-    /// A write or a shutdown met an error. What had arrived is still to be read.
-    pub(super) fn write_failed(&mut self, error: &io::Error) {
-        // A reset that follows a FIN is reported as EPIPE, any other as ECONNRESET (tcp_reset).
-        // EPIPE is also what comes once the error has been met.
-        if !self.error_met && error.kind() == io::ErrorKind::BrokenPipe {
-            self.fin = true;
+    /// A write, a splice or a shutdown met an error. What had arrived is still to be read.
+    pub(super) fn failed(&mut self, error: &io::Error) {
+        // shutdown(2) says ENOTCONN and leaves the error to be met by a read.
+        if error.kind() != io::ErrorKind::NotConnected {
+            // A reset that follows a FIN is reported as EPIPE, any other as ECONNRESET
+            // (tcp_reset). EPIPE is also what comes once the error has been met.
+            self.fin |= !self.error_met && error.kind() == io::ErrorKind::BrokenPipe;
+            self.error_met = true;
         }
         self.ended = Ended::Reset;
         self.ending = true;
-        self.error_met = true;
         self.readable = !self.exhausted;
         self.writable = true;
     }
