@@ -21,6 +21,7 @@ mod turn;
 #[cfg(test)]
 mod simulation;
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,7 +64,7 @@ pub enum Want {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectFailure {
     /// With this error of connect(2).
-    Failed(std::io::ErrorKind),
+    Failed(io::ErrorKind),
     /// `connect.timeout` passed.
     TimedOut,
     /// It connected, and was reset before a byte went either way.
@@ -246,8 +247,12 @@ impl<S: Stream> Session<S> {
         let Stage::Connecting { upstream, until } = &mut self.stage else { return Want::Nothing };
         if upstream.ended() == Ended::Reset {
             let error = upstream.stream.take_connect_error();
-            let kind = error.map_or(std::io::ErrorKind::ConnectionReset, |error| error.kind());
-            return self.seek_again(ConnectFailure::Failed(kind));
+            let error = error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into());
+            // These two come only once it was connected: what it has sent is to be read.
+            if !matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {
+                return self.seek_again(ConnectFailure::Failed(error.kind()));
+            }
+            upstream.failed(&error);
         }
         if upstream.writable {
             if let Stage::Connecting { upstream, .. } =
