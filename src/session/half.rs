@@ -83,6 +83,11 @@ impl<P> Half<P> {
         }
     }
 
+    /// What changes exactly when bytes or a FIN have been passed on.
+    pub(super) fn progress(&self) -> (u64, bool) {
+        (self.moved, self.closed)
+    }
+
     /// Moves what can be moved.
     pub(super) fn pump<S: Stream<Pipe = P>>(
         &mut self,

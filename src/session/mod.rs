@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::abort::Abort;
-use self::clock::{Clock, RunOut};
+use self::clock::Clock;
 use self::half::{Flow, Half};
 use self::side::Side;
 pub use self::side::{Ended, Readiness};
@@ -142,7 +142,7 @@ impl<S: Stream> Session<S> {
 
     /// The upstream is connected.
     pub fn connected(&mut self, upstream: S, now: Instant) {
-        self.clock.bytes_moved(now);
+        self.clock.progressed(now);
         self.stage = Stage::Relaying { upstream: Side::new(upstream) };
     }
 
@@ -260,7 +260,7 @@ impl<S: Stream> Session<S> {
             {
                 self.stage = Stage::Relaying { upstream };
             }
-            self.clock.bytes_moved(turn.now);
+            self.clock.progressed(turn.now);
             return self.relay(turn);
         }
         if turn.now < *until {
@@ -283,16 +283,8 @@ impl<S: Stream> Session<S> {
     }
 
     fn relay(&mut self, turn: &mut Turn<'_, S::Pipe>) -> Want {
-        let half_closed = self.is_half_closed();
         let Stage::Relaying { upstream } = &mut self.stage else { return Want::Nothing };
-        if let Some(what) = self.clock.run_out(turn.now, half_closed) {
-            return Want::End(EndReason { cause: what.cause(), phase: Phase::Relay });
-        }
-        let check = self.clock.check_is_due(turn.now);
-        if check && self.clock.find_dead([&self.client, upstream], turn.now) {
-            return Want::End(EndReason { cause: Cause::DeadPeer, phase: Phase::Relay });
-        }
-        let before = self.up.moved + self.down.moved;
+        let before = (self.up.progress(), self.down.progress());
         let mut flows = (Flow::Idle, Flow::Idle);
         for _ in 0..ROUNDS {
             let ends = (self.client.ended(), upstream.ended());
@@ -302,10 +294,29 @@ impl<S: Stream> Session<S> {
                 break;
             }
         }
-        if self.up.moved + self.down.moved != before {
-            self.clock.bytes_moved(turn.now);
+        if (self.up.progress(), self.down.progress()) != before {
+            self.clock.progressed(turn.now);
         }
-        self.verdict(flows, turn)
+        let want = self.verdict(flows, turn);
+        match want {
+            Want::Nothing | Want::Turn => self.run_out(turn.now).map_or(want, Want::End),
+            Want::Connect(_) | Want::End(_) => want,
+        }
+    }
+
+    /// The bound that a relay has come to, if any.
+    fn run_out(&mut self, now: Instant) -> Option<EndReason> {
+        let half_closed = self.is_half_closed();
+        let Stage::Relaying { upstream } = &self.stage else { return None };
+        let sides = [&self.client, upstream];
+        let cause = match self.clock.run_out(sides, now, half_closed) {
+            Some(what) => what.cause(),
+            None if self.clock.check_is_due(now) && self.clock.find_dead(sides, now) => {
+                Cause::DeadPeer
+            }
+            None => return None,
+        };
+        Some(EndReason { cause, phase: Phase::Relay })
     }
 
     fn verdict(&mut self, flows: (Flow, Flow), turn: &mut Turn<'_, S::Pipe>) -> Want {
@@ -385,16 +396,6 @@ impl std::fmt::Display for ConnectFailure {
             Self::Failed(kind) => kind.fmt(f),
             Self::TimedOut => f.write_str("timed out"),
             Self::ResetUnused => f.write_str("reset before a byte went either way"),
-        }
-    }
-}
-
-impl RunOut {
-    fn cause(self) -> Cause {
-        match self {
-            Self::Idle => Cause::Idle,
-            Self::HalfClosed => Cause::HalfClosed,
-            Self::Lifetime => Cause::Lifetime,
         }
     }
 }
