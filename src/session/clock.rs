@@ -8,8 +8,10 @@ use crate::config::Timeouts;
 use crate::net::Stream;
 use crate::plugin::Cause;
 
-/// A peer that answered nothing is looked at so often within `dead_peer`.
-const LOOKS: u32 = 20;
+/// While a peer owes an answer it is looked at so often within `dead_peer`,
+const LOOKS: u32 = 4;
+/// and so often once that is nearly over.
+const LAST_LOOKS: u32 = 20;
 
 /// Unanswered segments or probes without which a peer is not held to be dead.
 const UNANSWERED: u32 = 2;
@@ -26,6 +28,8 @@ pub(super) struct Clock {
     expires: Option<Instant>,
     /// When the peers' kernels are asked whether they still answer; none while nothing is owed.
     check: Option<Instant>,
+    /// When client and upstream were first seen to owe an answer that has not come since.
+    owing: [Option<Instant>; 2],
 }
 
 /// What has run out.
@@ -52,7 +56,7 @@ impl Clock {
         let expires = timeouts
             .lifetime
             .map(|lifetime| now + jittered(lifetime, timeouts.lifetime_jitter, luck));
-        Self { timeouts, moved: now, queued: None, expires, check: None }
+        Self { timeouts, moved: now, queued: None, expires, check: None, owing: [None; 2] }
     }
 
     /// Bytes or a FIN have moved: idleness starts anew, and a peer may owe an acknowledgement.
@@ -60,7 +64,7 @@ impl Clock {
         self.moved = now;
         self.queued = None;
         if self.check.is_none() {
-            self.check = self.timeouts.dead_peer.map(|dead| now + dead);
+            self.check = self.timeouts.dead_peer.map(|dead| now + dead / LOOKS);
         }
     }
 
@@ -112,28 +116,35 @@ impl Clock {
         None
     }
 
-    /// True exactly when it is time to ask the peers' kernels.
-    pub(super) fn check_is_due(&self, now: Instant) -> bool {
-        self.check.is_some_and(|check| now >= check)
-    }
-
-    /// Asks the kernel about both peers; true exactly when one of them is dead.
+    /// Asks the kernel about client and upstream when that is due; true exactly when one of them is
+    /// dead: it owes an answer, and gave none for `dead_peer`. Silence before that is no fault.
     ///
     /// TCP_USER_TIMEOUT would do this too, but kills a peer that merely does not read.
     pub(super) fn find_dead<S: Stream>(&mut self, sides: [&Side<S>; 2], now: Instant) -> bool {
-        self.check = None;
         let Some(bound) = self.timeouts.dead_peer else { return false };
-        for side in sides {
+        if self.check.is_none_or(|check| now < check) {
+            return false;
+        }
+        self.check = None;
+        for (side, owing) in sides.into_iter().zip(&mut self.owing) {
             // What the kernel does not tell is no reason to end a session.
             if side.stream.unacknowledged().unwrap_or(0) == 0 {
+                *owing = None;
                 continue;
             }
             let Ok(liveness) = side.stream.liveness() else { continue };
-            let silent = liveness.last_acknowledgement;
-            if silent >= bound && liveness.unanswered >= UNANSWERED {
+            let answered = now.checked_sub(liveness.last_acknowledgement);
+            // What is owed now may have been sent after that answer.
+            let seen = owing.filter(|seen| answered < Some(*seen)).unwrap_or(now);
+            *owing = Some(seen);
+            // And nothing was sent after the last byte moved.
+            let since = answered.map_or(seen.min(self.moved), |at| at.max(seen.min(self.moved)));
+            let waited = now.saturating_duration_since(since);
+            if waited >= bound && liveness.unanswered >= UNANSWERED {
                 return true;
             }
-            let next = now + bound.saturating_sub(silent).max(bound / LOOKS);
+            let left = bound.saturating_sub(waited);
+            let next = now + left.clamp(bound / LAST_LOOKS, bound / LOOKS);
             self.check = Some(self.check.map_or(next, |check| check.min(next)));
         }
         false

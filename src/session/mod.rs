@@ -311,9 +311,7 @@ impl<S: Stream> Session<S> {
         let sides = [&self.client, upstream];
         let cause = match self.clock.run_out(sides, now, half_closed) {
             Some(what) => what.cause(),
-            None if self.clock.check_is_due(now) && self.clock.find_dead(sides, now) => {
-                Cause::DeadPeer
-            }
+            None if self.clock.find_dead(sides, now) => Cause::DeadPeer,
             None => return None,
         };
         Some(EndReason { cause, phase: Phase::Relay })
