@@ -157,10 +157,12 @@ impl<P> Half<P> {
         if !turn.buffers.reserve() {
             return peek_and_move(self, from, to, turn);
         }
-        if self.bulk && from.splices() && to.splices() {
-            if let Some(pipe) = turn.pipes.take() {
-                return self.splice_in(pipe, from, turn);
-            }
+        if self.bulk
+            && from.splices()
+            && to.splices()
+            && let Some(pipe) = turn.pipes.take()
+        {
+            return self.splice_in(pipe, from, turn);
         }
         self.copy(from, to, turn);
     }
