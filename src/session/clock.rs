@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 use super::side::Side;
 use crate::config::Timeouts;
 use crate::net::Stream;
+use crate::plugin::Cause;
 
-/// A peer that answered nothing is looked at so often within `dead_peer`.
-const LOOKS: u32 = 20;
+/// While a peer owes an answer it is looked at so often within `dead_peer`,
+const LOOKS: u32 = 4;
+/// and so often once that is nearly over.
+const LAST_LOOKS: u32 = 20;
 
 /// Unanswered segments or probes without which a peer is not held to be dead.
 const UNANSWERED: u32 = 2;
@@ -17,12 +20,16 @@ const UNANSWERED: u32 = 2;
 #[derive(Debug)]
 pub(super) struct Clock {
     pub(super) timeouts: Arc<Timeouts>,
-    /// When bytes moved last.
-    pub(super) moved: Instant,
+    /// When bytes or a FIN moved last, as far as it is known.
+    moved: Instant,
+    /// Bytes that the peers had not acknowledged when it was looked at after that.
+    queued: Option<usize>,
     /// End of `timeout.lifetime`, jitter included.
     expires: Option<Instant>,
     /// When the peers' kernels are asked whether they still answer; none while nothing is owed.
     check: Option<Instant>,
+    /// When client and upstream were first seen to owe an answer that has not come since.
+    owing: [Option<Instant>; 2],
 }
 
 /// What has run out.
@@ -33,65 +40,111 @@ pub(super) enum RunOut {
     Lifetime,
 }
 
+impl RunOut {
+    pub(super) fn cause(self) -> Cause {
+        match self {
+            Self::Idle => Cause::Idle,
+            Self::HalfClosed => Cause::HalfClosed,
+            Self::Lifetime => Cause::Lifetime,
+        }
+    }
+}
+
 impl Clock {
     /// `luck` is a random number that the jitter of the lifetime is drawn from.
     pub(super) fn new(timeouts: Arc<Timeouts>, now: Instant, luck: u64) -> Self {
         let expires = timeouts
             .lifetime
             .map(|lifetime| now + jittered(lifetime, timeouts.lifetime_jitter, luck));
-        Self { timeouts, moved: now, expires, check: None }
+        Self { timeouts, moved: now, queued: None, expires, check: None, owing: [None; 2] }
     }
 
-    /// Bytes have moved: idleness starts anew, and a peer may owe an acknowledgement from now on.
-    pub(super) fn bytes_moved(&mut self, now: Instant) {
+    /// Bytes or a FIN have moved: idleness starts anew, and a peer may owe an acknowledgement.
+    pub(super) fn progressed(&mut self, now: Instant) {
         self.moved = now;
+        self.queued = None;
         if self.check.is_none() {
-            self.check = self.timeouts.dead_peer.map(|dead| now + dead);
+            self.check = self.timeouts.dead_peer.map(|dead| now + dead / LOOKS);
         }
     }
 
     /// The earliest moment at which something can run out.
     pub(super) fn deadline(&self, half_closed: bool) -> Option<Instant> {
-        let idle = self.timeouts.idle.map(|idle| self.moved + idle);
-        let half = self.timeouts.half_closed.filter(|_| half_closed).map(|half| self.moved + half);
-        [idle, half, self.expires, self.check].into_iter().flatten().min()
+        let still = self.patience(half_closed).map(|(bound, _)| match self.queued {
+            None => self.moved + bound / 2,
+            Some(_) => self.moved + bound,
+        });
+        [still, self.expires, self.check].into_iter().flatten().min()
     }
 
-    pub(super) fn run_out(&self, now: Instant, half_closed: bool) -> Option<RunOut> {
-        let past = |bound: Option<Duration>| bound.is_some_and(|bound| now >= self.moved + bound);
+    /// How long nothing may move, and what it is called when that is over.
+    fn patience(&self, half_closed: bool) -> Option<(Duration, RunOut)> {
+        let idle = self.timeouts.idle.map(|bound| (bound, RunOut::Idle));
+        let half = self.timeouts.half_closed.filter(|_| half_closed);
+        let half = half.map(|bound| (bound, RunOut::HalfClosed));
+        half.into_iter().chain(idle).min_by_key(|(bound, _)| *bound)
+    }
+
+    /// What has run out by now.
+    ///
+    /// What the kernel holds may fill minutes of a slow reader's time, in which no byte moves here.
+    /// So the unacknowledged bytes are looked at halfway and at the end: fewer is progress too.
+    pub(super) fn run_out<S: Stream>(
+        &mut self,
+        sides: [&Side<S>; 2],
+        now: Instant,
+        half_closed: bool,
+    ) -> Option<RunOut> {
         if self.expires.is_some_and(|expires| now >= expires) {
-            Some(RunOut::Lifetime)
-        } else if half_closed && past(self.timeouts.half_closed) {
-            Some(RunOut::HalfClosed)
-        } else if past(self.timeouts.idle) {
-            Some(RunOut::Idle)
-        } else {
-            None
+            return Some(RunOut::Lifetime);
         }
+        let (bound, what) = self.patience(half_closed)?;
+        let over = now >= self.moved + bound;
+        if !over && (self.queued.is_some() || now < self.moved + bound / 2) {
+            return None;
+        }
+        // What the kernel does not tell is no reason to let a session live.
+        let queued = sides.map(|side| side.stream.unacknowledged().unwrap_or(0)).iter().sum();
+        let before = self.queued.replace(queued);
+        if !over {
+            return None;
+        }
+        if before.is_none_or(|before| queued >= before) {
+            return Some(what);
+        }
+        self.moved = now;
+        None
     }
 
-    /// True exactly when it is time to ask the peers' kernels.
-    pub(super) fn check_is_due(&self, now: Instant) -> bool {
-        self.check.is_some_and(|check| now >= check)
-    }
-
-    /// Asks the kernel about both peers; true exactly when one of them is dead.
+    /// Asks the kernel about client and upstream when that is due; true exactly when one of them is
+    /// dead: it owes an answer, and gave none for `dead_peer`. Silence before that is no fault.
     ///
     /// TCP_USER_TIMEOUT would do this too, but kills a peer that merely does not read.
     pub(super) fn find_dead<S: Stream>(&mut self, sides: [&Side<S>; 2], now: Instant) -> bool {
-        self.check = None;
         let Some(bound) = self.timeouts.dead_peer else { return false };
-        for side in sides {
+        if self.check.is_none_or(|check| now < check) {
+            return false;
+        }
+        self.check = None;
+        for (side, owing) in sides.into_iter().zip(&mut self.owing) {
             // What the kernel does not tell is no reason to end a session.
             if side.stream.unacknowledged().unwrap_or(0) == 0 {
+                *owing = None;
                 continue;
             }
             let Ok(liveness) = side.stream.liveness() else { continue };
-            let silent = liveness.last_acknowledgement;
-            if silent >= bound && liveness.unanswered >= UNANSWERED {
+            let answered = now.checked_sub(liveness.last_acknowledgement);
+            // What is owed now may have been sent after that answer.
+            let seen = owing.filter(|seen| answered < Some(*seen)).unwrap_or(now);
+            *owing = Some(seen);
+            // And nothing was sent after the last byte moved.
+            let since = answered.map_or(seen.min(self.moved), |at| at.max(seen.min(self.moved)));
+            let waited = now.saturating_duration_since(since);
+            if waited >= bound && liveness.unanswered >= UNANSWERED {
                 return true;
             }
-            let next = now + bound.saturating_sub(silent).max(bound / LOOKS);
+            let left = bound.saturating_sub(waited);
+            let next = now + left.clamp(bound / LAST_LOOKS, bound / LOOKS);
             self.check = Some(self.check.map_or(next, |check| check.min(next)));
         }
         false

@@ -83,6 +83,11 @@ impl<P> Half<P> {
         }
     }
 
+    /// What changes exactly when bytes or a FIN have been passed on.
+    pub(super) fn progress(&self) -> (u64, bool) {
+        (self.moved, self.closed)
+    }
+
     /// Moves what can be moved.
     pub(super) fn pump<S: Stream<Pipe = P>>(
         &mut self,
@@ -131,8 +136,8 @@ impl<P> Half<P> {
 
     fn pass_on_end<S: Stream<Pipe = P>>(&mut self, from: &Side<S>, to: &mut Side<S>) -> Flow {
         if from.fin() && !self.closed {
-            if to.stream.shutdown_write().is_err() {
-                to.shutdown_failed();
+            if let Err(error) = to.stream.shutdown_write() {
+                to.failed(&error);
                 return Flow::Cut;
             }
             self.closed = true;
@@ -224,7 +229,8 @@ impl<P> Half<P> {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 self.read_instead(from, turn);
             }
-            Err(_) => from.read_failed(),
+            // It stops at urgent data, behind which more may wait.
+            Err(error) => from.failed(&error),
         }
         turn.pipes.give(pipe);
     }
@@ -284,7 +290,7 @@ impl<P> Half<P> {
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => to.writable = false,
-                    Err(_) => to.splice_failed(),
+                    Err(error) => to.splice_failed(&error),
                 }
                 self.carry = Carry::Pipe(piped);
             }
@@ -342,6 +348,6 @@ fn refused<S: Stream>(to: &mut Side<S>, error: &io::Error) {
     if error.kind() == io::ErrorKind::WouldBlock {
         to.writable = false;
     } else {
-        to.write_failed(error);
+        to.failed(error);
     }
 }

@@ -14,6 +14,7 @@
 
 mod abort;
 mod clock;
+mod connecting;
 mod half;
 mod side;
 mod turn;
@@ -25,7 +26,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::abort::Abort;
-use self::clock::{Clock, RunOut};
+use self::clock::Clock;
+pub use self::connecting::ConnectFailure;
 use self::half::{Flow, Half};
 use self::side::Side;
 pub use self::side::{Ended, Readiness};
@@ -57,17 +59,6 @@ pub enum Want {
     Connect(Option<ConnectFailure>),
     /// To end.
     End(EndReason),
-}
-
-/// Why an attempt to connect came to nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectFailure {
-    /// With this error of connect(2).
-    Failed(std::io::ErrorKind),
-    /// `connect.timeout` passed.
-    TimedOut,
-    /// It connected, and was reset before a byte went either way.
-    ResetUnused,
 }
 
 /// A session.
@@ -113,16 +104,6 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// Bounds all attempts to connect together, whatever is tried.
-    pub fn connect_by(&mut self, deadline: Instant) {
-        self.connect_by = deadline;
-    }
-
-    /// Bounds the next attempt to connect.
-    pub fn attempt_within(&mut self, timeout: Duration) {
-        self.connect_timeout = timeout;
-    }
-
     /// The client's protocol makes it send first: a read may find something already.
     pub fn expect_data(&mut self) {
         self.client.readable = true;
@@ -133,20 +114,6 @@ impl<S: Stream> Session<S> {
     pub fn read_early(&mut self, turn: &mut Turn<'_, S::Pipe>) -> bool {
         self.up.read_early(&mut self.client, turn);
         self.up.held() > 0
-    }
-
-    /// A connect is under way.
-    pub fn connect_started(&mut self, upstream: S, now: Instant) {
-        let mut upstream = Side::new(upstream);
-        upstream.writable = false;
-        let until = (now + self.connect_timeout).min(self.connect_by);
-        self.stage = Stage::Connecting { upstream, until };
-    }
-
-    /// The upstream is connected.
-    pub fn connected(&mut self, upstream: S, now: Instant) {
-        self.clock.bytes_moved(now);
-        self.stage = Stage::Relaying { upstream: Side::new(upstream) };
     }
 
     /// Tells what the poll said of one side.
@@ -239,62 +206,9 @@ impl<S: Stream> Session<S> {
         self.up.closed != self.down.closed
     }
 
-    fn wait_for_candidate(&self, now: Instant) -> Want {
-        if now >= self.connect_by {
-            return Want::End(EndReason { cause: Cause::ConnectTimeout, phase: Phase::Connect });
-        }
-        Want::Nothing
-    }
-
-    fn wait_for_connect(&mut self, turn: &mut Turn<'_, S::Pipe>) -> Want {
-        let Stage::Connecting { upstream, until } = &mut self.stage else { return Want::Nothing };
-        if upstream.ended() == Ended::Reset
-            && let Some(error) = upstream.stream.take_connect_error()
-        {
-            if !was_connected(&error) {
-                return self.seek_again(ConnectFailure::Failed(error.kind()));
-            }
-            upstream.write_failed(&error);
-        }
-        if upstream.writable {
-            if let Stage::Connecting { upstream, .. } =
-                std::mem::replace(&mut self.stage, Stage::Seeking)
-            {
-                self.stage = Stage::Relaying { upstream };
-            }
-            self.clock.bytes_moved(turn.now);
-            return self.relay(turn);
-        }
-        if turn.now < *until {
-            return Want::Nothing;
-        }
-        if turn.now >= self.connect_by {
-            return Want::End(EndReason { cause: Cause::ConnectTimeout, phase: Phase::Connect });
-        }
-        self.seek_again(ConnectFailure::TimedOut)
-    }
-
-    /// Lets go of the upstream. What the client sent stays held for the next one.
-    fn seek_again(&mut self, failure: ConnectFailure) -> Want {
-        if let Some(upstream) = self.stage.upstream_mut() {
-            upstream.stream.reset();
-        }
-        self.stage = Stage::Seeking;
-        self.up.closed = false;
-        Want::Connect(Some(failure))
-    }
-
     fn relay(&mut self, turn: &mut Turn<'_, S::Pipe>) -> Want {
-        let half_closed = self.is_half_closed();
         let Stage::Relaying { upstream } = &mut self.stage else { return Want::Nothing };
-        if let Some(what) = self.clock.run_out(turn.now, half_closed) {
-            return Want::End(EndReason { cause: what.cause(), phase: Phase::Relay });
-        }
-        let check = self.clock.check_is_due(turn.now);
-        if check && self.clock.find_dead([&self.client, upstream], turn.now) {
-            return Want::End(EndReason { cause: Cause::DeadPeer, phase: Phase::Relay });
-        }
-        let before = self.up.moved + self.down.moved;
+        let before = (self.up.progress(), self.down.progress());
         let mut flows = (Flow::Idle, Flow::Idle);
         for _ in 0..ROUNDS {
             let ends = (self.client.ended(), upstream.ended());
@@ -304,10 +218,27 @@ impl<S: Stream> Session<S> {
                 break;
             }
         }
-        if self.up.moved + self.down.moved != before {
-            self.clock.bytes_moved(turn.now);
+        if (self.up.progress(), self.down.progress()) != before {
+            self.clock.progressed(turn.now);
         }
-        self.verdict(flows, turn)
+        let want = self.verdict(flows, turn);
+        match want {
+            Want::Nothing | Want::Turn => self.run_out(turn.now).map_or(want, Want::End),
+            Want::Connect(_) | Want::End(_) => want,
+        }
+    }
+
+    /// The bound that a relay has come to, if any.
+    fn run_out(&mut self, now: Instant) -> Option<EndReason> {
+        let half_closed = self.is_half_closed();
+        let Stage::Relaying { upstream } = &self.stage else { return None };
+        let sides = [&self.client, upstream];
+        let cause = match self.clock.run_out(sides, now, half_closed) {
+            Some(what) => what.cause(),
+            None if self.clock.find_dead(sides, now) => Cause::DeadPeer,
+            None => return None,
+        };
+        Some(EndReason { cause, phase: Phase::Relay })
     }
 
     fn verdict(&mut self, flows: (Flow, Flow), turn: &mut Turn<'_, S::Pipe>) -> Want {
@@ -359,12 +290,6 @@ impl<S: Stream> Session<S> {
     }
 }
 
-/// True exactly when a connection was there before it broke, so that bytes of it may have arrived:
-/// a handshake that fails is refused, times out, or finds no way (tcp_reset, tcp_v4_err).
-fn was_connected(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe)
-}
-
 impl<S> Stage<S> {
     fn upstream_mut(&mut self) -> Option<&mut Side<S>> {
         match self {
@@ -383,26 +308,6 @@ impl<S: Stream> Drop for Session<S> {
             if let Some(upstream) = self.stage.upstream_mut() {
                 upstream.stream.reset();
             }
-        }
-    }
-}
-
-impl std::fmt::Display for ConnectFailure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Failed(kind) => kind.fmt(f),
-            Self::TimedOut => f.write_str("timed out"),
-            Self::ResetUnused => f.write_str("reset before a byte went either way"),
-        }
-    }
-}
-
-impl RunOut {
-    fn cause(self) -> Cause {
-        match self {
-            Self::Idle => Cause::Idle,
-            Self::HalfClosed => Cause::HalfClosed,
-            Self::Lifetime => Cause::Lifetime,
         }
     }
 }

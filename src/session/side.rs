@@ -51,11 +51,11 @@ pub(super) struct Side<S> {
     pub(super) readable: bool,
     /// True exactly when no write has been refused since the socket was last writable.
     pub(super) writable: bool,
-    /// True exactly when the poll saw the end of the peer's direction: no event will come any more,
-    /// so it is read until a read meets that end.
-    end_queued: bool,
-    /// True exactly when that end is surely a FIN, so that no read is needed to see it.
+    /// True exactly when the poll saw a FIN and no error: what is queued is all there will be.
     fin_queued: bool,
+    /// True exactly when the end was told of already. No event will tell of it again, so reads go
+    /// on until one meets it.
+    ending: bool,
     /// True exactly when urgent data has come: a read stops short at it though more is queued.
     urgent: bool,
 }
@@ -70,8 +70,8 @@ impl<S: Stream> Side<S> {
             error_met: false,
             readable: false,
             writable: true,
-            end_queued: false,
             fin_queued: false,
+            ending: false,
             urgent: false,
         }
     }
@@ -98,26 +98,26 @@ impl<S: Stream> Side<S> {
         self.readable |= seen.readable || seen.read_closed || seen.error;
         self.writable |= seen.writable || seen.write_closed;
         self.urgent |= seen.urgent;
-        self.end_queued |= seen.read_closed || seen.error;
+        self.ending |= seen.read_closed || seen.error;
         if seen.error {
             self.ended = Ended::Reset;
         } else if seen.read_closed && !seen.write_closed {
             // The event of a reset carries RDHUP too, and HUP stays when a call has met the error.
-            // HUP also comes with a FIN that answers ours.
             self.fin_queued = true;
         }
     }
 
     /// A read gave `count` of `room` bytes.
     pub(super) fn read_gave(&mut self, count: usize, room: usize) {
-        if count >= room || self.urgent {
+        // A read of a unix socket also stops where descriptors were passed (unix(7), SCM_RIGHTS).
+        if count >= room || self.urgent || !self.stream.splices() {
             return;
         }
         // Less than there was room for: all that had arrived, so no second read to see WouldBlock.
         if self.fin_queued {
             self.read_ended();
-        } else if !self.end_queued {
-            self.readable = false;
+        } else {
+            self.readable = self.ending;
         }
     }
 
@@ -133,37 +133,36 @@ impl<S: Stream> Side<S> {
         self.fin |= !self.error_met || self.fin_queued;
     }
 
-    /// A read met an error.
+    /// A read met an error: nothing is left to be read.
     pub(super) fn read_failed(&mut self) {
         self.exhausted = true;
         self.readable = false;
         self.ended = Ended::Reset;
         self.error_met = true;
-    }
-
-    /// A write met an error. What had arrived is still to be read.
-    pub(super) fn write_failed(&mut self, error: &io::Error) {
-        // A reset that follows a FIN is reported as EPIPE, any other as ECONNRESET (tcp_reset).
-        // EPIPE is also what comes once the error has been met.
-        self.fin |= !self.error_met && error.kind() == io::ErrorKind::BrokenPipe;
-        self.error_met = true;
-        self.broke();
+        // After a FIN a read of TCP gives 0. A unix socket may still tell that its peer has closed
+        // with bytes unread, and has said EPIPE to a write before.
+        self.fin = self.fin_queued;
     }
 
     /// A splice to this side met an error. It tells nothing of a FIN: splice(2) keeps an error to
-    /// itself when it has moved some bytes before, and what comes next is EPIPE in any case.
-    pub(super) fn splice_failed(&mut self) {
+    /// itself when it has moved some bytes before, and the next one says EPIPE whatever it was.
+    pub(super) fn splice_failed(&mut self, error: &io::Error) {
         self.error_met = true;
-        self.broke();
+        self.failed(error);
     }
 
-    /// A shutdown met an error (ENOTCONN). It does not take the connection's own error away.
-    pub(super) fn shutdown_failed(&mut self) {
-        self.broke();
-    }
-
-    fn broke(&mut self) {
+    /// A write or a shutdown met an error, or a splice from this side. What had arrived is still to
+    /// be read.
+    pub(super) fn failed(&mut self, error: &io::Error) {
+        // shutdown(2) says ENOTCONN and leaves the error to be met by a read.
+        if error.kind() != io::ErrorKind::NotConnected {
+            // A reset that follows a FIN is reported as EPIPE, any other as ECONNRESET
+            // (tcp_reset). EPIPE is also what comes once the error has been met.
+            self.fin |= !self.error_met && error.kind() == io::ErrorKind::BrokenPipe;
+            self.error_met = true;
+        }
         self.ended = Ended::Reset;
+        self.ending = true;
         self.readable = !self.exhausted;
         self.writable = true;
     }

@@ -38,8 +38,7 @@ impl Drop for Buffer {
 /// The buffers of one worker, each of one size and charged to the budget of the process.
 #[derive(Debug)]
 pub struct Buffers {
-    /// Boxed, since they move into sessions, where every byte counts, and back.
-    #[allow(clippy::vec_box, reason = "the boxes themselves are what moves")]
+    #[allow(clippy::vec_box, reason = "halves hold the box, so that an idle one is small")]
     free: Vec<Box<Buffer>>,
     size: usize,
     budget: Arc<Budget>,
