@@ -30,7 +30,7 @@ use self::half::{Flow, Half};
 use self::side::Side;
 pub use self::side::{Ended, Readiness};
 pub use self::turn::{Buffers, Pipes, Turn};
-use crate::config::{Connect, Timeouts};
+use crate::config::Timeouts;
 use crate::net::Stream;
 use crate::plugin::{Cause, EndReason, Phase};
 
@@ -113,10 +113,14 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// Sets the bounds of connecting: `connect.deadline` counts from now, whatever is tried.
-    pub fn seek(&mut self, connect: &Connect, now: Instant) {
-        self.connect_by = now + connect.deadline;
-        self.connect_timeout = connect.timeout;
+    /// Bounds all attempts to connect together, whatever is tried.
+    pub fn connect_by(&mut self, deadline: Instant) {
+        self.connect_by = deadline;
+    }
+
+    /// Bounds the next attempt to connect.
+    pub fn attempt_within(&mut self, timeout: Duration) {
+        self.connect_timeout = timeout;
     }
 
     /// The client's protocol makes it send first: a read may find something already.

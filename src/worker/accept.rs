@@ -78,22 +78,28 @@ impl Worker {
         self.ears.stopped(index, stop);
     }
 
+    /// A client over a cap that is to wait stays in the kernel's backlog, so the rights of one more
+    /// session come before accept(2). One that is to be rejected is accepted first: rights held on
+    /// the chance that somebody waits would be missing elsewhere.
     fn accept_some(&mut self, socket: &ListeningSocket, view: &Arc<ListenerView>) -> Stop {
         for _ in 0..BATCH {
-            let entrance = self.entrance(view);
-            if let (Err(stop), Over::Wait) = (&entrance, view.over) {
-                return *stop;
-            }
+            let before = match view.over {
+                Over::Reject => None,
+                Over::Wait => match self.entrance_or_wait(view) {
+                    Ok(entrance) => Some(entrance),
+                    Err(stop) => return stop,
+                },
+            };
             match socket.accept() {
                 Ok((socket, client)) => {
                     self.gauges().accepted.add(1);
-                    match entrance {
-                        Ok(entrance) => self.judge(socket, client, view, entrance),
-                        Err(_) => self.turn_down(socket, &client, view, Cause::Limit),
+                    match before.or_else(|| self.entrance(view)) {
+                        Some(entrance) => self.judge(socket, client, view, entrance),
+                        None => self.turn_down(socket, &client, view, Cause::Limit),
                     }
                 }
                 Err(error) => {
-                    if entrance.is_ok() {
+                    if before.is_some() {
                         view.listener.rate.put_back();
                     }
                     if let Some(stop) = self.not_accepted(&error) {
@@ -142,12 +148,23 @@ impl Worker {
         None
     }
 
-    /// The rights of one more session, or why there are none.
-    fn entrance(&self, view: &ListenerView) -> Result<Entrance, Stop> {
+    /// The rights of one more session.
+    fn entrance(&self, view: &ListenerView) -> Option<Entrance> {
+        let process = self.model.sessions.acquire()?;
+        let listener = view.listener.limit.acquire()?;
+        view.listener.rate.try_take(self.now).ok()?;
+        Some(Entrance { process, listener, source: None })
+    }
+
+    /// The rights of one more session; or why there are none, and this worker is woken when there
+    /// may be.
+    fn entrance_or_wait(&self, view: &ListenerView) -> Result<Entrance, Stop> {
         let full = Stop::Full(self.now + RETRY);
         let process = self.model.sessions.acquire_or_wait(self.number).ok_or(full)?;
         let listener = view.listener.limit.acquire_or_wait(self.number).ok_or(full)?;
-        view.listener.rate.try_take(self.now).map_err(|wait| Stop::Paused(self.now + wait))?;
+        // Another worker may put back what it took on a chance, so it is not left for long.
+        let later = |wait: Duration| Stop::Paused(self.now + wait.min(RETRY));
+        view.listener.rate.try_take(self.now).map_err(later)?;
         Ok(Entrance { process, listener, source: None })
     }
 

@@ -50,7 +50,7 @@ impl Worker {
         let timeouts = Arc::clone(&pool.timeouts);
         let luck = self.random.u64(..);
         let mut session = Session::new(socket, timeouts, self.now, luck);
-        session.seek(&pool.connect, self.now);
+        session.connect_by(self.now + pool.connect.deadline);
         let client_first = listener.client_first;
         let early = client_first && {
             session.expect_data();
@@ -87,6 +87,7 @@ impl Worker {
                 Ok(backend) => backend,
                 Err(cause) => return self.end(key, EndReason { cause, phase: Phase::Connect }),
             };
+            entry.session.attempt_within(entry.route.pool.connect.timeout);
             match self.begin(key, &backend, early) {
                 Begun::Yes => return,
                 Begun::Failed(kind) => {
@@ -172,6 +173,7 @@ impl Worker {
 impl Route {
     fn new(pool: Arc<PoolView>) -> Self {
         Self {
+            most_attempts: pool.connect.attempts,
             pool,
             pool_permit: None,
             backend: None,
@@ -183,18 +185,22 @@ impl Route {
 
     /// The next candidate, of this pool or of its fallback; or why there is none.
     fn next(&mut self, ask: &Ask) -> Result<Arc<Backend>, Cause> {
-        if self.attempts >= self.pool.connect.attempts {
-            return Err(self.failed(Cause::ConnectFailed));
-        }
         loop {
-            let refused = match self.take(ask) {
-                Ok(backend) => return Ok(backend),
-                Err(refused) => refused,
+            let refused = if self.attempts < self.most_attempts {
+                match self.take(ask) {
+                    Ok(backend) => return Ok(backend),
+                    Err(refused) => refused,
+                }
+            } else if self.pool.is_exhausted(&self.tried) {
+                Cause::ConnectFailed
+            } else {
+                return Err(self.failed(Cause::ConnectFailed));
             };
             let Some(fallback) = self.pool.fallback.clone() else {
                 return Err(self.failed(refused));
             };
             self.pool_permit = None;
+            self.most_attempts = self.attempts + fallback.connect.attempts;
             self.pool = fallback;
         }
     }

@@ -31,6 +31,8 @@ pub(super) struct Route {
     /// Backends that this session has tried and left.
     pub(super) tried: Vec<Arc<Backend>>,
     pub(super) attempts: u32,
+    /// Attempts after which this pool is given up.
+    pub(super) most_attempts: u32,
     pub(super) last_failure: Option<ConnectFailure>,
 }
 

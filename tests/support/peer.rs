@@ -51,10 +51,14 @@ impl Peer {
     /// Connects from this address of the machine.
     #[track_caller]
     pub fn connect_from(source: IpAddr, address: SocketAddr) -> Self {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
-        socket.connect_timeout(&address.into(), SOON).unwrap();
-        Self::new(socket.into())
+        Self::try_connect_from(source, address).unwrap()
+    }
+
+    fn try_connect_from(source: IpAddr, address: SocketAddr) -> std::io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+        socket.connect_timeout(&address.into(), SOON)?;
+        Ok(Self::new(socket.into()))
     }
 
     /// A peer of a connected stream.
@@ -236,7 +240,18 @@ impl Peer {
     /// Connects, and panics unless that is answered by a reset and nothing else.
     #[track_caller]
     pub fn expect_rejection(address: SocketAddr) {
-        match Self::try_connect(address) {
+        Self::expect_rejected(Self::try_connect(address));
+    }
+
+    /// The same, from this address of the machine.
+    #[track_caller]
+    pub fn expect_rejection_from(source: IpAddr, address: SocketAddr) {
+        Self::expect_rejected(Self::try_connect_from(source, address));
+    }
+
+    #[track_caller]
+    fn expect_rejected(connected: std::io::Result<Self>) {
+        match connected {
             Ok(mut client) => client.expect_reset(),
             // The reset may overtake connect(2) on its way back.
             Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
