@@ -8,7 +8,8 @@ const TICKS: f64 = 100.0;
 /// A process and all that descend from it.
 pub(crate) fn family(root: u32) -> Vec<u32> {
     let mut family = vec![root];
-    let parents: Vec<(u32, u32)> = processes().filter_map(|pid| Some((pid, parent(pid)?))).collect();
+    let parents: Vec<(u32, u32)> =
+        processes().filter_map(|pid| Some((pid, parent(pid)?))).collect();
     let mut at = 0;
     while let Some(&of) = family.get(at) {
         family.extend(parents.iter().filter(|(_, parent)| *parent == of).map(|(pid, _)| *pid));

@@ -39,7 +39,8 @@ impl<'a> Summary<'a> {
     /// Largest less smallest, in hundredths of the median.
     fn spread(&self) -> f64 {
         let figures = || self.good.iter().map(|row| row.figure());
-        let (least, most) = (figures().fold(f64::MAX, f64::min), figures().fold(f64::MIN, f64::max));
+        let (least, most) =
+            (figures().fold(f64::MAX, f64::min), figures().fold(f64::MIN, f64::max));
         (most - least) / self.median(Row::figure) * 100.0
     }
 
@@ -165,9 +166,7 @@ fn done(sum: &Summary<'_>, unit: Unit) -> String {
 }
 
 fn calls(text: &mut String, counts: &[Count]) {
-    text.push_str(
-        "| work | proxy | system calls | by name |\n|---|---|---|---|\n",
-    );
+    text.push_str("| work | proxy | system calls | by name |\n|---|---|---|---|\n");
     for count in counts {
         let mut names: Vec<(&String, &f64)> = count.by_name.iter().collect();
         names.sort_by(|(_, one), (_, other)| other.total_cmp(one));

@@ -98,8 +98,10 @@ impl Subject {
         }
         let directory = std::env::temp_dir().join(format!("forebay-bench-{}", std::process::id()));
         std::fs::create_dir_all(&directory)?;
-        let addresses: Vec<(Service, SocketAddr)> =
-            Service::ALL.iter().map(|&service| Ok((service, free()?))).collect::<io::Result<_>>()?;
+        let addresses: Vec<(Service, SocketAddr)> = Service::ALL
+            .iter()
+            .map(|&service| Ok((service, free()?)))
+            .collect::<io::Result<_>>()?;
         let ways = addresses.iter().map(|&(service, from)| (service, from, to(service)));
         let file = directory.join("proxy.conf");
         let text = match self.kind {
@@ -155,9 +157,7 @@ impl Subject {
             directory.display()
         );
         for (_, from, to) in ways {
-            text += &format!(
-                "server {{ listen {from} backlog=4096{reuse}; proxy_pass {to}; }}\n"
-            );
+            text += &format!("server {{ listen {from} backlog=4096{reuse}; proxy_pass {to}; }}\n");
         }
         text + "}\n"
     }

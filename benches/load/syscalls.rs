@@ -13,8 +13,11 @@ use crate::server::Server;
 use crate::subject::{Kind, Subject, pause, signal};
 use crate::workload::{Service, Unit, Workload};
 
-/// strace has attached or written after this.
-const SETTLE: Duration = Duration::from_millis(400);
+/// What is under way has come to rest after this.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// So often it is waited for strace to attach, and for all clients to be connected.
+const TRIES: usize = 20;
 
 /// How long work goes on while it is counted.
 const COUNTED: Duration = Duration::from_millis(700);
@@ -56,7 +59,13 @@ fn count_one(
     let running = subject.start(arguments, server)?;
     let file = std::env::temp_dir().join(format!("forebay-strace-{}", std::process::id()));
     let mut clients = Clients::new(running.address(work.service), work.plan)?;
-    clients.run(Duration::from_millis(100))?;
+    // All are connected before anything is counted.
+    for _ in 0..TRIES {
+        clients.run(SETTLE)?;
+        if clients.tally.exchanges >= work.plan.connections as u64 || work.unit == Unit::Gigabyte {
+            break;
+        }
+    }
     let mut strace = Command::new("strace");
     strace.args(["-f", "-c", "-U", "calls,name", "-o"]).arg(&file);
     for pid in running.processes() {
@@ -64,16 +73,28 @@ fn count_one(
     }
     let mut strace = strace.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     // Nothing goes on while it attaches and lets go, so that all is counted on both sides.
-    pause(SETTLE);
+    for _ in 0..TRIES {
+        pause(SETTLE);
+        if running.processes().into_iter().all(is_traced) {
+            break;
+        }
+    }
     let before = units(work, &clients, server);
     clients.run(COUNTED)?;
     let done = units(work, &clients, server) - before;
-    pause(SETTLE / 4);
+    pause(SETTLE);
     signal(strace.id(), Signal::INT);
     strace.wait()?;
     let text = std::fs::read_to_string(&file)?;
     let _ = std::fs::remove_file(&file);
     Ok(parse(&text, done, work, subject))
+}
+
+/// True exactly when somebody traces every thread of a process (TracerPid, proc_pid_status(5)).
+fn is_traced(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut statuses = threads.map(|thread| std::fs::read_to_string(thread.path().join("status")));
+    statuses.all(|status| status.is_ok_and(|status| !status.contains("TracerPid:\t0\n")))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
@@ -97,5 +118,10 @@ fn parse(text: &str, units: f64, work: &Workload, subject: &Subject) -> Count {
             by_name.insert(name.to_owned(), calls / units);
         }
     }
-    Count { work: work.name, subject: subject.name, all: by_name.values().sum(), by_name }
+    Count {
+        work: work.name,
+        subject: subject.name,
+        all: by_name.values().fold(0.0, |sum, calls| sum + calls),
+        by_name,
+    }
 }

@@ -17,8 +17,7 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::Echo, Self::EchoClientFirst, Self::Source, Self::Sink];
+    pub(crate) const ALL: [Self; 4] = [Self::Echo, Self::EchoClientFirst, Self::Source, Self::Sink];
 }
 
 /// What a client does once it has sent and received what it had to.
