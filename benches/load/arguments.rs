@@ -9,7 +9,7 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 pub(crate) struct Arguments {
     /// The program to measure
-    #[arg(long, default_value = "target/release/forebay")]
+    #[arg(long, default_value = "target/release/forebay", overrides_with = "forebay")]
     pub(crate) forebay: PathBuf,
     /// A second build of it, to compare with
     #[arg(long)]
