@@ -150,6 +150,17 @@ impl<S: Stream> Session<S> {
         }
     }
 
+    /// True exactly when the poll is to say that a side is readable. It need not while that is
+    /// known and the other side takes nothing: each segment that comes would wake the worker in
+    /// vain. Errors are told all the same.
+    pub fn wants_read(&self, who: Who) -> bool {
+        let Stage::Relaying { upstream } = &self.stage else { return true };
+        match who {
+            Who::Client => !self.client.readable || upstream.writable,
+            Who::Upstream => !upstream.readable || self.client.writable,
+        }
+    }
+
     /// True exactly when the poll is to say that a side is writable.
     pub fn wants_write(&self, who: Who) -> bool {
         match who {
@@ -212,7 +223,9 @@ impl<S: Stream> Session<S> {
         let mut flows = (Flow::Idle, Flow::Idle);
         for _ in 0..ROUNDS {
             let ends = (self.client.ended(), upstream.ended());
+            self.up.last = self.down.closed;
             flows.0 = self.up.pump(&mut self.client, upstream, turn);
+            self.down.last = self.up.closed;
             flows.1 = self.down.pump(upstream, &mut self.client, turn);
             if ends == (self.client.ended(), upstream.ended()) {
                 break;
