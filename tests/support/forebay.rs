@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -41,6 +42,7 @@ pub struct Forebay {
     process: Process,
     directory: TempDir,
     lines: Arc<Mutex<Vec<String>>>,
+    reader: JoinHandle<()>,
     addresses: HashMap<String, Vec<String>>,
 }
 
@@ -107,6 +109,8 @@ impl Start {
     pub fn fail(self) -> (Exit, String) {
         let mut forebay = self.spawn();
         let exit = forebay.wait_exit(SOON);
+        // The last that it said may be on its way yet.
+        eventually(SOON, || forebay.reader.is_finished());
         (exit, forebay.said())
     }
 
@@ -125,7 +129,7 @@ impl Start {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (from, to) = (child.stderr.take().unwrap(), Arc::clone(&lines));
         let unread = self.unread_log;
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             if unread {
                 return wait_for_the_end(&from);
             }
@@ -134,7 +138,7 @@ impl Start {
             }
         });
         let process = Process::new(child.id());
-        Forebay { child, process, directory, lines, addresses: HashMap::new() }
+        Forebay { child, process, directory, lines, reader, addresses: HashMap::new() }
     }
 }
 

@@ -263,12 +263,16 @@ impl World {
                 }
             }
             Action::Script(index) => self.script(index),
-            Action::Established(index) | Action::Refused(index) => {
+            Action::Established(index) => {
                 let mut link = self.links[index].borrow_mut();
-                match action {
-                    _ if link.dropped => {}
-                    Action::Refused(_) => link.kernel.refused(ErrorKind::ConnectionRefused),
-                    _ => link.kernel.established(),
+                if !link.dropped {
+                    link.kernel.established();
+                }
+            }
+            Action::Refused(index) => {
+                let mut link = self.links[index].borrow_mut();
+                if !link.dropped {
+                    link.kernel.refused(ErrorKind::ConnectionRefused);
                 }
             }
             Action::Poll => self.poll(),
