@@ -1,0 +1,30 @@
+//! Sessions under simulation: fake sockets, a fake worker, virtual time, and seeds.
+//!
+//! `kernel` is one socket as Linux shows it, `link` joins it to a peer over a network and is the
+//! stream that a session gets, `world` plays the worker and the clock, `oracle` judges what came of
+//! it. `behaviour` and `bounds` hold promises by name; `scripts` lets hundreds of random scripts
+//! loose. A failure prints its seed; `SIM_SEED` replays one script, `SIM_SCRIPTS` runs so many.
+
+mod behaviour;
+mod bounds;
+mod drive;
+mod kernel;
+mod link;
+mod oracle;
+mod peer;
+mod scripts;
+mod setting;
+mod stream;
+mod world;
+
+use std::time::Duration;
+
+/// Microseconds of virtual time.
+type Micros = u64;
+
+const MILLISECOND: Micros = 1_000;
+const SECOND: Micros = 1_000_000;
+
+fn micros(length: Duration) -> Micros {
+    u64::try_from(length.as_micros()).unwrap_or(u64::MAX)
+}
