@@ -14,14 +14,12 @@ use siphasher::sip::SipHasher24;
 
 use super::Member;
 
-/// Places of a table for up to [`MANY`] members; a prime, as the walks need it.
-const PLACES: usize = 65_537;
+/// How many places a table may have: primes, as the walks need it, each just over a power of two.
+const SIZES: [usize; 5] = [65_537, 131_101, 262_147, 524_309, 1_048_583];
 
-/// Places of a table for more; a prime too. The paper's two sizes, which differ by ten.
-const PLACES_FOR_MANY: usize = 655_373;
-
-/// With a hundred places for each member no share is off by more than about one percent.
-const MANY: usize = PLACES / 100;
+/// With a hundred places for each member no share is off by more than about one percent. Beyond the
+/// largest table, from 10,486 members on, shares become coarser.
+const PLACES_EACH: usize = 100;
 
 /// Which member takes a hash.
 #[derive(Debug)]
@@ -49,7 +47,7 @@ impl Maglev {
         order.sort_by(|&one, &other| {
             members[one as usize].identity.cmp(&members[other as usize].identity)
         });
-        let size = if members.len() > MANY { PLACES_FOR_MANY } else { PLACES };
+        let size = size(members.len());
         let walks = order.iter().map(|&index| (index, &members[index as usize]));
         let walks: Vec<Walk> = walks
             .filter(|(_, member)| member.weight > 0)
@@ -83,8 +81,8 @@ impl Walk {
         // Any step from 1 to size - 1 visits all places, because their number is prime.
         let position = remainder(hash(0), size).unwrap_or(0);
         let skip = remainder(hash(1), size - 1).unwrap_or(0) + 1;
-        // At least 1: a weight has 32 bits. A table has at most 2^20 turns, so sums fit too.
-        let stride = (1 << 43) / u64::from(member.weight);
+        // At least 1: a weight has 32 bits. A table has fewer than 2^21 turns, so sums fit too.
+        let stride = (1 << 42) / u64::from(member.weight);
         Self { index, position, skip, stride }
     }
 
@@ -95,6 +93,12 @@ impl Walk {
         }
         places[self.position] = self.index;
     }
+}
+
+fn size(members: usize) -> usize {
+    let [smaller @ .., largest] = SIZES;
+    let needed = members.saturating_mul(PLACES_EACH);
+    smaller.into_iter().find(|&size| size >= needed).unwrap_or(largest)
 }
 
 const FREE: u32 = u32::MAX;
@@ -133,7 +137,7 @@ mod tests {
 
     #[test]
     fn sizes_are_prime() {
-        for size in [PLACES, PLACES_FOR_MANY] {
+        for size in SIZES {
             assert!((2..size).take_while(|factor| factor * factor <= size).all(|f| size % f != 0));
         }
     }
@@ -142,11 +146,11 @@ mod tests {
     fn shares_of_the_table_follow_the_weights() {
         let weights = [5, 0, 1, 1, 93];
         for (share, weight) in shares(&members(&weights)).into_iter().zip(weights) {
-            let expected = PLACES * weight as usize / 100;
+            let expected = SIZES[0] * weight as usize / 100;
             assert!(share.abs_diff(expected) <= 2, "{share} of weight {weight}");
         }
-        assert!(shares(&members(&[1; 700])).iter().all(|share| (936..=937).contains(share)));
-        assert_eq!(shares(&members(&[u32::MAX, 1])), [PLACES, 0]);
+        assert!(shares(&members(&[1; 700])).iter().all(|share| (187..=188).contains(share)));
+        assert_eq!(shares(&members(&[u32::MAX, 1])), [SIZES[0], 0]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{Choice, Config};
+use crate::config::{Choice, Choices, Config};
 
 use super::args::ProxyArguments;
 use crate::config::{self, Problem, Problems, Severity, environment};
@@ -37,13 +37,13 @@ pub(super) struct Finding {
 /// Reads and checks a file and all that it includes.
 pub(super) fn file(path: &Path, registry: &Registry) -> Loaded {
     let loaded = config::load(path, &environment);
-    Loaded::new(loaded.config, loaded.warnings, registry)
+    Loaded::new(loaded.config, loaded.warnings, registry.check(&loaded.choices))
 }
 
 /// Checks a text that stands for a file called `name`.
 pub(super) fn text(name: &str, text: &str, registry: &Registry) -> Loaded {
     let loaded = config::parse(text, name, &environment);
-    Loaded::new(loaded.config, loaded.warnings, registry)
+    Loaded::new(loaded.config, loaded.warnings, registry.check(&loaded.choices))
 }
 
 /// Checks the arguments of `proxy`.
@@ -54,7 +54,8 @@ pub(super) fn proxy(arguments: &ProxyArguments, registry: &Registry) -> Loaded {
         }
         config
     });
-    Loaded::new(config, Problems::default(), registry)
+    let wrong = config.as_ref().map_or_else(|_| Vec::new(), |c| registry.check(&Choices::of(c)));
+    Loaded::new(config, Problems::default(), wrong)
 }
 
 /// What is in effect, as a file that would give it again.
@@ -69,17 +70,14 @@ pub(super) fn schema() -> String {
 }
 
 impl Loaded {
-    /// What the file says is good only if the plug-ins that it names agree.
-    fn new(config: Result<Config, Problems>, warnings: Problems, registry: &Registry) -> Self {
-        let config = match config {
-            Ok(config) => config,
-            Err(problems) => return Self { config: None, findings: Findings(problems) },
+    /// What the file says is good only if the plug-ins that it names find nothing wrong.
+    fn new(config: Result<Config, Problems>, warnings: Problems, wrong: Vec<Problem>) -> Self {
+        let (config, mut findings) = match config {
+            Ok(config) => (Some(config).filter(|_| wrong.is_empty()), warnings),
+            Err(problems) => (None, problems),
         };
-        let mut findings = warnings;
-        let problems = registry.check(&config);
-        let good = problems.is_empty();
-        problems.into_iter().for_each(|problem| findings.push(problem));
-        Self { config: good.then_some(config), findings: Findings(findings) }
+        findings.extend(wrong);
+        Self { config, findings: Findings(findings) }
     }
 }
 

@@ -42,7 +42,7 @@ fn beside(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ListenAddress;
+    use crate::net::Address;
 
     #[test]
     fn ready_file_names_every_address_and_leaves_nothing_beside() {
@@ -54,8 +54,8 @@ mod tests {
         let bound =
             [("web", "127.0.0.1:41233"), ("web", "unix:/run/x.sock")].map(|(listener, address)| {
                 let address = match address.strip_prefix("unix:") {
-                    Some(path) => ListenAddress::Unix(path.into()),
-                    None => ListenAddress::Tcp(address.parse().unwrap()),
+                    Some(path) => Address::Unix(path.into()),
+                    None => Address::Tcp(address.parse().unwrap()),
                 };
                 Bound { listener: listener.into(), address }
             });

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeValue, Error, ValueDeserializer};
 
+use super::Config;
 use super::node::{Node, Table, Value};
 use super::problem::Problem;
 use super::source::{Place, Source};
@@ -49,7 +50,30 @@ impl Choice {
             Some(hint) => problem.help(hint),
             None => problem,
         };
+        if known.is_empty() {
+            return problem.help(format!("no {kind} is registered"));
+        }
         problem.help(format!("known: {}", listed(known.iter().copied())))
+    }
+}
+
+/// Every choice of a configuration, by what it is a choice of.
+#[derive(Debug, Clone, Default)]
+pub struct Choices {
+    /// `balance` of every pool.
+    pub balancers: Vec<Choice>,
+    /// `guards` of every listener.
+    pub guards: Vec<Choice>,
+}
+
+impl Choices {
+    /// Those of `config`.
+    pub fn of(config: &Config) -> Self {
+        let guards = config.listeners.iter().flat_map(|listener| listener.guards.clone());
+        Self {
+            balancers: config.pools.iter().map(|pool| pool.balance.clone()).collect(),
+            guards: guards.collect(),
+        }
     }
 }
 

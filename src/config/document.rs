@@ -7,11 +7,13 @@ use std::sync::Arc;
 use toml::de::{DeTable, Error};
 
 use super::nesting;
-use super::node::{Entry, Node, Table, Value};
+use super::node::{Entry, Table, Value};
 use super::notes::Notes;
 use super::problem::Problem;
+use super::problems::PROBLEMS_KEPT;
 use super::source::{Place, Source};
 use super::suggest::quoted;
+use super::syntax;
 use super::variables::{Variables, expand_all};
 
 /// What one file says.
@@ -21,6 +23,8 @@ pub(super) struct Document {
     pub(super) table: Table,
     /// Lines with an error of syntax: what the parser made of them is a guess.
     guessed: BTreeSet<usize>,
+    /// Where strings begin of which a variable is unset.
+    unknown: BTreeSet<usize>,
 }
 
 impl Document {
@@ -32,18 +36,19 @@ impl Document {
             notes.add(Problem::error(Place::new(source, span), message));
             notes.mark_broken();
             let (source, table) = (Arc::clone(source), Table::default());
-            return Self { source, table, guessed: BTreeSet::new() };
+            return Self { source, table, guessed: BTreeSet::new(), unknown: BTreeSet::new() };
         }
         let (parsed, errors) = DeTable::parse_recoverable(text);
         let mut table = Table::from_parsed(parsed.get_ref());
         let guessed = note_errors(source, &table, &errors, notes);
-        expand_all(&mut table, source, variables, notes);
-        Self { source: Arc::clone(source), table, guessed }
+        let unknown = expand_all(&mut table, source, variables, notes);
+        Self { source: Arc::clone(source), table, guessed, unknown }
     }
 
-    /// True exactly when what stands at `span` is the parser's guess.
+    /// True exactly when what stands at `span` is a guess, of which a problem is noted already.
     pub(super) fn is_guessed(&self, span: &Range<usize>) -> bool {
-        self.guessed.contains(&self.source.line_of(span.start))
+        self.unknown.contains(&span.start)
+            || self.guessed.contains(&self.source.line_of(span.start))
     }
 }
 
@@ -62,22 +67,27 @@ fn note_errors(
     if let Some(open) = &open {
         notes.add(never_closed(source, open));
     }
-    let swallowed = open.unwrap_or(end + 1..end + 1);
+    let swallowed = open.map_or(end + 1, |open| open.start);
     let mut lines = BTreeSet::new();
     for error in sorted {
         let span = place(error);
         let line = source.line_of(span.start);
         let first = lines.insert(line);
-        if first && !swallowed.contains(&span.start) && span.start < swallowed.end {
-            notes.add(problem(source, table, error, span));
+        if !first || span.start >= swallowed {
+            continue;
         }
+        // Beyond what is kept they are only counted, and need no explanation.
+        notes.add(match lines.len() > PROBLEMS_KEPT {
+            true => Problem::error(Place::new(source, span), error.message()),
+            false => syntax::explain(source, table, error.message(), span),
+        });
     }
     if !errors.is_empty() {
         notes.mark_broken();
     }
-    let from = source.line_of(swallowed.start);
-    let all = source.line_of(end);
-    lines.extend((swallowed.start <= end).then_some(from..=all).into_iter().flatten());
+    if swallowed <= end {
+        lines.extend(source.line_of(swallowed)..=source.line_of(end));
+    }
     lines
 }
 
@@ -85,23 +95,27 @@ fn note_errors(
 fn unclosed(table: &Table, error: &Error) -> Option<Range<usize>> {
     let message = error.message();
     let value = message.starts_with("unclosed array") || message.starts_with("unclosed inline");
-    let end = error.span()?.start;
-    value.then(|| open_value(table, end)).flatten()
+    value.then(|| last_value(table)).flatten()
 }
 
-/// The outermost list or inline table that reaches `end`.
-fn open_value(table: &Table, end: usize) -> Option<Range<usize>> {
-    table.0.iter().find_map(|Entry { node: Node { span, value }, .. }| match value {
-        Value::Array(_) | Value::Table(_) if span.end >= end && span.start < end => {
-            Some(span.clone())
+/// The last list or inline table: one that is never closed takes all the rest.
+fn last_value(table: &Table) -> Option<Range<usize>> {
+    let of = |entry: &Entry| match &entry.node.value {
+        // What a header opens begins before its own key.
+        Value::Array(_) | Value::Table(_) if entry.node.span.start > entry.span.start => {
+            Some(entry.node.span.clone())
         }
-        Value::Table(inner) => open_value(inner, end),
-        Value::Array(items) => items.iter().find_map(|item| match &item.value {
-            Value::Table(inner) => open_value(inner, end),
-            _ => None,
-        }),
+        Value::Table(inner) => last_value(inner),
+        Value::Array(items) => items
+            .iter()
+            .filter_map(|item| match &item.value {
+                Value::Table(inner) => last_value(inner),
+                _ => None,
+            })
+            .max_by_key(|span| span.start),
         _ => None,
-    })
+    };
+    table.0.iter().filter_map(of).max_by_key(|span| span.start)
 }
 
 fn never_closed(source: &Arc<Source>, open: &Range<usize>) -> Problem {
@@ -109,83 +123,6 @@ fn never_closed(source: &Arc<Source>, open: &Range<usize>) -> Problem {
     let (what, close) = if place.text() == "{" { ("table", "}") } else { ("list", "]") };
     let message = format!("this {what} is never closed");
     Problem::error(place, message).help(format!("write {} after its last value", quoted(close)))
-}
-
-fn problem(source: &Arc<Source>, table: &Table, error: &Error, span: Range<usize>) -> Problem {
-    let place = Place::new(source, span.clone());
-    let found = place.text().to_owned();
-    let at = |message: String| Problem::error(place.clone(), message);
-    match error.message() {
-        "duplicate key" => {
-            let problem = at(format!("{} is defined twice", quoted(&found)));
-            match first_definition(source, table, &span) {
-                Some(first) => problem.related(Place::new(source, first), "first defined here"),
-                None => problem,
-            }
-        }
-        message if message.starts_with("string values must be quoted") => match found.as_str() {
-            "" => at("a value is missing".to_owned()),
-            _ => at(format!("{} is not a value", quoted(&found)))
-                .help(format!("write text in quotes: \"{found}\"")),
-        },
-        message => at(message.to_owned()),
-    }
-}
-
-/// Where the key was defined before that is defined again at `span`.
-fn first_definition(
-    source: &Arc<Source>,
-    table: &Table,
-    span: &Range<usize>,
-) -> Option<Range<usize>> {
-    let line = source.line_of(span.start);
-    if let Some(path) = header(source, line) {
-        // The tree holds the later table, so the earlier is looked for in the text.
-        let first = (1..line).find(|line| header(source, *line).as_ref() == Some(&path))?;
-        return Some(source.line_span(first));
-    }
-    let key = source.text().get(span.clone())?.trim_matches(['"', '\'']);
-    let mut nearest = None;
-    nearest_key(table, key, span.start, &mut nearest);
-    nearest
-}
-
-/// The path of the table whose header stands on `line`.
-fn header(source: &Source, line: usize) -> Option<Vec<String>> {
-    let text = source.text().get(source.line_span(line))?;
-    if !text.trim_start().starts_with('[') {
-        return None;
-    }
-    let parsed = DeTable::parse(text).ok()?;
-    let mut table = Table::from_parsed(parsed.get_ref());
-    let mut path = Vec::new();
-    while let Some(Entry { key, node, .. }) = table.0.pop() {
-        path.push(key);
-        match node.value {
-            Value::Table(inner) => table = inner,
-            _ => break,
-        }
-    }
-    Some(path)
-}
-
-/// The last key of that name before `before`: within one table it is the one meant.
-fn nearest_key(table: &Table, key: &str, before: usize, nearest: &mut Option<Range<usize>>) {
-    for entry in &table.0 {
-        let later = nearest.as_ref().is_none_or(|best| best.start < entry.span.start);
-        if entry.key == key && entry.span.end <= before && later {
-            *nearest = Some(entry.span.clone());
-        }
-        match &entry.node.value {
-            Value::Table(inner) => nearest_key(inner, key, before, nearest),
-            Value::Array(items) => items.iter().for_each(|item| {
-                if let Value::Table(inner) = &item.value {
-                    nearest_key(inner, key, before, nearest);
-                }
-            }),
-            _ => {}
-        }
-    }
 }
 
 #[cfg(test)]
@@ -205,7 +142,7 @@ mod tests {
         assert!(found[0].starts_with("f:1:5: `app` is not a value; write text in quotes"));
         assert_eq!(found[1], "f:3:1: `b` is defined twice");
         assert_eq!(found[2], "f:4:4: a value is missing");
-        assert!(found[3].starts_with("f:5:9: missing comma"), "{}", found[3]);
+        assert!(found[3].starts_with("f:5:10: missing comma"), "{}", found[3]);
     }
 
     #[test]

@@ -79,6 +79,8 @@ impl<'a> Files<'a> {
         if let Err(error) = std::str::from_utf8(&bytes) {
             let at = error.valid_up_to();
             let message = format!("the file is not UTF-8: byte {at} begins no character");
+            let mark = if bytes.starts_with(&[0xef, 0xbb, 0xbf]) { 3 } else { 0 };
+            let at = at.saturating_sub(mark);
             self.notes.add(Problem::error(Place::new(&source, at..at), message));
             return self.notes.mark_broken();
         }
@@ -176,9 +178,9 @@ pub(super) const fn depth() -> usize {
 
 /// Notes that a text that is no file wants to include one.
 pub(super) fn refuse(document: &Document, notes: &Notes) {
-    if let Some(entry) = document.table.find("include") {
-        let place = Item::of(document, entry).place();
-        notes.add(Problem::error(place, "only a file can include others"));
+    let include = document.table.find("include").map(|entry| Item::of(document, entry));
+    for item in include.into_iter().flat_map(Item::each) {
+        notes.add(Problem::error(item.place(), "only a file can include others"));
     }
 }
 

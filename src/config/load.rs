@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 
 use super::Config;
 use super::check::check;
+use super::choice::Choices;
 use super::document::Document;
 use super::include::{self, Files};
+use super::node::Value;
 use super::notes::Notes;
-use super::problem::{Problem, Problems, Severity};
+use super::problem::{Problem, Severity};
+use super::problems::Problems;
 use super::raw::RawConfig;
 use super::source::{Place, Source};
 use super::variables::Variables;
@@ -19,6 +22,8 @@ pub struct Loaded {
     pub config: Result<Config, Problems>,
     /// What is odd about a configuration that is good.
     pub warnings: Problems,
+    /// What plug-ins have to judge, also of a configuration that is not good.
+    pub choices: Choices,
     /// Every file that was read or should have been, the first one first.
     pub files: Vec<PathBuf>,
     /// Every directory in which a new or changed file would matter.
@@ -35,10 +40,11 @@ pub fn load(path: &Path, variables: Variables<'_>) -> Loaded {
     let mut files = Files::new(variables, &notes);
     files.read(path, None, include::depth());
     let config = read(&files.documents, &notes);
+    let choices = Choices::of(&config);
     let hash = files.hash();
     let Files { paths: files, directories, .. } = files;
     let (config, warnings) = judge(config, notes, &files);
-    Loaded { config, warnings, files, directories, hash }
+    Loaded { config, warnings, choices, files, directories, hash }
 }
 
 /// Reads a text, which cannot include files. Messages call it `name`.
@@ -47,8 +53,10 @@ pub fn parse(text: &str, name: &str, variables: Variables<'_>) -> Loaded {
     let document = Document::read(&Source::new(name, text), variables, &notes);
     include::refuse(&document, &notes);
     let config = read(&[document], &notes);
+    let choices = Choices::of(&config);
     let (config, warnings) = judge(config, notes, &[PathBuf::from(name)]);
-    Loaded { config, warnings, files: Vec::new(), directories: Vec::new(), hash: 0 }
+    let (files, directories) = (Vec::new(), Vec::new());
+    Loaded { config, warnings, choices, files, directories, hash: 0 }
 }
 
 /// Looks up a variable in the environment of this process.
@@ -58,8 +66,12 @@ pub fn environment(name: &str) -> Option<String> {
 
 fn read(documents: &[Document], notes: &Notes) -> Config {
     let raw = RawConfig::read(documents, notes);
-    let none = documents.iter().all(|document| document.table.find("listener").is_none());
-    if let Some(first) = documents.first().filter(|_| none) {
+    // A listener of which something is wrong is no missing listener.
+    let empty = |document: &Document| match document.table.find("listener") {
+        Some(entry) => matches!(&entry.node.value, Value::Table(table) if table.0.is_empty()),
+        None => true,
+    };
+    if let Some(first) = documents.first().filter(|_| documents.iter().all(empty)) {
         notes.add_absence(nothing_to_do(first));
     }
     check(raw, notes)

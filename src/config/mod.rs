@@ -14,6 +14,7 @@ mod include;
 mod nesting;
 mod node;
 mod source;
+mod syntax;
 mod variables;
 
 mod address;
@@ -30,6 +31,7 @@ mod units;
 
 mod notes;
 mod problem;
+mod problems;
 #[cfg(feature = "cli")]
 mod report;
 mod suggest;
@@ -40,11 +42,12 @@ mod proxy;
 mod schema;
 
 pub use address::ADDRESSES_PER_LISTENER;
-pub use choice::{Choice, Options};
+pub use choice::{Choice, Choices, Options};
 pub use dump::dump;
 pub use include::FILE_BYTES;
 pub use load::{Loaded, environment, load, parse};
-pub use problem::{PROBLEMS_KEPT, Problem, Problems, Related, Severity};
+pub use problem::{Problem, Related, Severity};
+pub use problems::{PROBLEMS_KEPT, Problems};
 #[cfg(feature = "cli")]
 pub use report::render;
 #[cfg(feature = "schema")]

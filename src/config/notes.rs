@@ -2,7 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::problem::{Problem, Problems};
+use super::problem::Problem;
+use super::problems::Problems;
 
 /// The problems found so far, shared by everything that reads.
 #[derive(Debug, Default)]

@@ -12,7 +12,8 @@ use super::document::Document;
 use super::keys::{LISTENER, POOL};
 use super::load::judge;
 use super::notes::Notes;
-use super::problem::{Problem, Problems};
+use super::problem::Problem;
+use super::problems::Problems;
 use super::raw::RawConfig;
 use super::read_backends::RawBackend;
 use super::read_listener::{RawListener, read_listener_of};
@@ -83,6 +84,7 @@ impl Arguments {
     fn listener(&self, notes: &Notes) -> RawListener {
         let mut raw = read_listener_of(PROXY.into(), &Section::absent(notes, LISTENER));
         raw.listener.pool = PROXY.into();
+        raw.pool = Some(self.end());
         for (text, span) in &self.listen {
             match address::listen(text) {
                 Ok(list) => {

@@ -1,5 +1,6 @@
 //! The files as read: every value checked alone, none yet against the others.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::document::Document;
@@ -131,6 +132,7 @@ impl<'a> Root<'a> {
     /// The tables `[KIND.NAME]` of all documents, each name once.
     fn named(&self, kind: &'static str) -> Vec<(Arc<str>, Item<'a>)> {
         let mut all: Vec<(Arc<str>, Item<'a>)> = Vec::new();
+        let mut seen: HashMap<&'a str, Item<'a>> = HashMap::new();
         for item in self.all(&[kind]) {
             let Value::Table(table) = &item.node.value else {
                 let message =
@@ -141,8 +143,8 @@ impl<'a> Root<'a> {
             };
             for entry in &table.0 {
                 let item = Item::of(item.document, entry);
-                match all.iter().find(|(name, _)| **name == *entry.key) {
-                    Some((_, first)) => self.note_twice(*first, item),
+                match seen.insert(&entry.key, item) {
+                    Some(first) => self.note_twice(first, item),
                     None if self.is_named(kind, item, entry) => {
                         all.push((entry.key.as_str().into(), item))
                     }

@@ -39,7 +39,8 @@ pub(super) fn read_listener(name: Arc<str>, place: Place, section: &Section<'_>)
     if section.find("pool").is_none() {
         missing("pool", "\"NAME\", the name of a [pool.NAME]");
     }
-    if section.says("mode") && raw.listener.addresses.iter().all(is_tcp) {
+    let tcp = !raw.listener.addresses.is_empty() && raw.listener.addresses.iter().all(is_tcp);
+    if tcp && raw.listener.mode.is_some() && section.says("mode") {
         let place = section.find("mode").map(|item| item.key_place());
         let problem = Problem::warning(place, "`mode` has no effect: no address is a unix socket");
         section.notes().add_absence(problem);

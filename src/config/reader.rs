@@ -1,7 +1,9 @@
 //! Reads the keys of one table, notes what is wrong with each, and reads on.
 
+mod faults;
+mod values;
+
 use std::ops::Range;
-use std::time::Duration;
 
 use super::document::Document;
 use super::keys::{Key, Kind};
@@ -10,7 +12,8 @@ use super::notes::Notes;
 use super::problem::Problem;
 use super::source::Place;
 use super::suggest::{did_you_mean, listed, quoted};
-use super::units::{self, Fault};
+use super::units::Fault;
+use faults::instead;
 
 /// A value with the key that it stands under.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +77,11 @@ impl<'a> Section<'a> {
                 self.note_unknown(item.document, table);
                 self.layers.push((item.document, table));
             }
-            _ => self.note(item, Fault::new(format!("{} is not a table", item.node.kind()), "")),
+            _ => {
+                let key = quoted(item.key_place().text_inside());
+                let message = format!("{key} must be a table, not {}", item.node.kind());
+                self.note(item, Fault::new(message, ""));
+            }
         }
         self
     }
@@ -174,154 +181,5 @@ impl<'a> Section<'a> {
             Value::String(text) => Some(parse(text)),
             _ => None,
         })
-    }
-
-    pub(super) fn flag(&self, name: &str) -> Option<bool> {
-        self.read(name, |value, _| match value {
-            Value::Flag(flag) => Some(Ok(*flag)),
-            _ => None,
-        })
-    }
-
-    /// A whole number within the bounds of its key.
-    pub(super) fn count(&self, name: &str) -> Option<u32> {
-        self.read(name, |value, kind| match (value, kind) {
-            (
-                Value::Integer(count, _),
-                Kind::Count { min, max } | Kind::FlagOrCount { min, max },
-            ) => {
-                let count = u64::try_from(*count).ok().filter(|it| (min..=max).contains(it));
-                let count = count.and_then(|count| u32::try_from(count).ok());
-                Some(count.ok_or_else(|| outside(name, value, &kind)))
-            }
-            (Value::Beyond(_), _) => Some(Err(outside(name, value, &kind))),
-            _ => None,
-        })
-    }
-
-    /// A duration over zero.
-    pub(super) fn duration(&self, name: &str) -> Option<Duration> {
-        self.text(name, |text| match units::duration(text)? {
-            Duration::ZERO => {
-                Err(Fault::new(format!("`{name}` cannot be zero"), "write a duration over zero"))
-            }
-            length => bounded(text, length),
-        })
-    }
-
-    /// A duration; zero is one too.
-    pub(super) fn delay(&self, name: &str) -> Option<Duration> {
-        self.text(name, |text| bounded(text, units::duration(text)?))
-    }
-
-    /// A duration; `Some(None)` when it is "off" or zero.
-    pub(super) fn timeout(&self, name: &str) -> Option<Option<Duration>> {
-        self.text(name, |text| match text {
-            "off" => Ok(None),
-            _ => {
-                let length = bounded(text, units::duration(text)?)?;
-                Ok(Some(length).filter(|length| *length > Duration::ZERO))
-            }
-        })
-    }
-
-    /// Bytes within the bounds of its key.
-    pub(super) fn size(&self, name: &str) -> Option<u64> {
-        self.read(name, |value, kind| {
-            let bytes = match value {
-                Value::String(text) => units::size(text),
-                Value::Integer(bytes, _) => u64::try_from(*bytes).map_err(|_| {
-                    Fault::new(format!("`{name}` cannot be negative"), "write \"64KiB\"")
-                }),
-                _ => return None,
-            };
-            let Kind::Size { min, max } = kind else { return None };
-            Some(bytes.and_then(|bytes| match (min..=max).contains(&bytes) {
-                true => Ok(bytes),
-                false => Err(size_outside(name, bytes, min, max)),
-            }))
-        })
-    }
-
-    /// The position of one of the words of its key.
-    pub(super) fn word(&self, name: &str) -> Option<&'static str> {
-        let Kind::OneOf(words) = self.kind(name) else { return None };
-        self.text(name, |text| {
-            words.iter().find(|word| **word == text).copied().ok_or_else(|| {
-                let message = format!("`{name}` cannot be {}", quoted(text));
-                let all = format!("write {}", listed(words.iter().copied()));
-                let hint = did_you_mean(text, words.iter().copied());
-                Fault::new(message, hint.unwrap_or(all))
-            })
-        })
-    }
-
-    /// A name that the kernel takes: an interface, an algorithm.
-    pub(super) fn kernel_name(&self, name: &str) -> Option<String> {
-        self.text(name, |text| {
-            let letter = |letter: char| letter.is_ascii_graphic() && letter != '/';
-            match (1..=15).contains(&text.len()) && text.chars().all(letter) {
-                true => Ok(text.to_owned()),
-                false => {
-                    let message = format!("{} cannot be the name of one", quoted(text));
-                    Err(Fault::new(message, format!("`{name}` takes 1 to 15 letters without `/`")))
-                }
-            }
-        })
-    }
-}
-
-/// A century: any deadline within it can be computed.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-/// The finest that a timer keeps.
-const SHORTEST: Duration = Duration::from_millis(1);
-
-fn bounded(text: &str, length: Duration) -> Result<Duration, Fault> {
-    if length > LONGEST {
-        return Err(Fault::new(format!("{} is too long", quoted(text)), "at most 36500 days"));
-    }
-    if length < SHORTEST && length > Duration::ZERO {
-        return Err(Fault::new(format!("{} is too short", quoted(text)), "at least \"1ms\""));
-    }
-    Ok(length)
-}
-
-fn outside(name: &str, value: &Value, kind: &Kind) -> Fault {
-    let shown = match value {
-        Value::Integer(_, text) | Value::Beyond(text) => text.as_str(),
-        _ => "the value",
-    };
-    let hint = match (name, shown) {
-        ("max_connections", "0") => "; leave the key out for no cap",
-        _ => "",
-    };
-    let message = format!("`{name}` cannot be {shown}");
-    Fault::new(message, format!("it must be {}{hint}", kind.expected()))
-}
-
-fn size_outside(name: &str, bytes: u64, min: u64, max: u64) -> Fault {
-    let (min, max) = (units::show_size(min), units::show_size(max));
-    let message = format!("`{name}` cannot be {}", units::show_size(bytes));
-    Fault::new(message, format!("it must be from {min} to {max}"))
-}
-
-/// What the author probably meant with a value of the wrong type.
-fn instead(kind: &Kind, value: &Value) -> String {
-    match (kind, value) {
-        (Kind::Duration | Kind::Delay | Kind::Timeout, Value::Integer(_, text)) => {
-            format!("write \"{text}s\"")
-        }
-        (Kind::Timeout, Value::Flag(false)) => "write \"off\"".to_owned(),
-        (Kind::Rate, Value::Integer(_, text)) => format!("write \"{text}/s\""),
-        (Kind::Percent, Value::Integer(_, text)) => format!("write \"{text}%\""),
-        (Kind::Mode, Value::Integer(..)) => "write \"0660\", in quotes".to_owned(),
-        (Kind::ListenAddresses, Value::Integer(_, text)) => format!("write \"0.0.0.0:{text}\""),
-        (Kind::Flag, Value::String(text)) if matches!(text.as_str(), "true" | "false") => {
-            format!("write {text} without quotes")
-        }
-        (Kind::Count { .. }, Value::String(text)) if text.parse::<u32>().is_ok() => {
-            format!("write {text} without quotes")
-        }
-        _ => String::new(),
     }
 }

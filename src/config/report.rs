@@ -2,7 +2,8 @@
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-use super::problem::{Problem, Problems, Severity};
+use super::problem::{Problem, Severity};
+use super::problems::Problems;
 use super::source::Place;
 
 /// A longer line is not shown; the position has to do.

@@ -7,10 +7,16 @@ const COMPARED: usize = 64;
 
 /// The known word nearest to `word`, if it is near enough to be meant.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (word.chars().count() / 3).clamp(1, 3);
+    let meant = fold(word);
+    let allowed = (meant.len() / 3).clamp(1, 3);
     known
         .into_iter()
-        .map(|candidate| (distance(&fold(word), &fold(candidate)), candidate))
+        .map(|candidate| (fold(candidate), candidate))
+        // A long enough beginning of a word is as good as the word.
+        .map(|(letters, candidate)| match meant.len() > 2 && letters.starts_with(&meant) {
+            true => (1, candidate),
+            false => (distance(&meant, &letters), candidate),
+        })
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -91,6 +97,7 @@ mod tests {
         assert_eq!(find("maxConnections"), Some("max_connections"));
         assert_eq!(find("polo"), Some("pool"));
         assert_eq!(find("rtae"), Some("rate"));
+        assert_eq!(find("max"), Some("max_connections"));
         assert_eq!(find("frontend"), None);
         assert_eq!(find(""), None);
     }

@@ -16,20 +16,30 @@ use super::suggest::quoted;
 /// Looks up an environment variable.
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// Unset variables after which a text is given up.
+const ASKED: usize = 50;
+
 /// Expands every string of a file; what is unset without a default is a problem there.
+///
+/// Returns where the strings begin whose value is not known for that.
 pub(super) fn expand_all(
     table: &mut Table,
     source: &Arc<Source>,
     variables: Variables<'_>,
     notes: &Notes,
-) {
+) -> BTreeSet<usize> {
+    let mut unknown = BTreeSet::new();
     table.each_string(&mut |text, span| {
         if text.contains('$') {
             let (expanded, faults) = expand(text, variables);
+            if !faults.is_empty() {
+                unknown.insert(span.start);
+            }
             faults.iter().for_each(|fault| notes.add(problem(source, span, fault)));
             *text = expanded;
         }
     });
+    unknown
 }
 
 /// What is wrong with a reference to a variable.
@@ -81,7 +91,7 @@ fn expand(text: &str, variables: Variables<'_>) -> (String, Vec<Fault>) {
                     faults.push(Fault::Unset(error.var_name.clone()));
                 }
                 // Without progress the loop would not end; the name is new, or the lookup had it.
-                if !empty.insert(error.var_name) {
+                if !empty.insert(error.var_name) || empty.len() > ASKED {
                     return (text.to_owned(), faults);
                 }
             }

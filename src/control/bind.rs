@@ -5,8 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use crate::config::{Config, ListenAddress, Listener};
-use crate::model::SocketId;
-use crate::net::{ListenOptions, ListeningSocket};
+use crate::model::{SocketId, keepalive};
+use crate::net::{Address, ListenOptions, ListeningSocket};
 
 /// An address that is listened on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Bound {
     /// The listener's name.
     pub listener: Arc<str>,
     /// The address; the port is the real one.
-    pub address: ListenAddress,
+    pub address: Address,
 }
 
 /// An address that cannot be listened on.
@@ -55,8 +55,21 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    pub(super) fn address(&self) -> &ListenAddress {
-        self.sockets.first().map_or(&self.wanted, |socket| socket.address())
+    /// The socket that worker `number` of `workers` accepts from. The one socket of a unix address
+    /// has one owner, who hands over to the rest.
+    pub(super) fn of(&self, number: usize, workers: usize) -> Option<&Arc<ListeningSocket>> {
+        match self.wanted {
+            ListenAddress::Tcp(_) => self.sockets.get(number),
+            ListenAddress::Unix(_) => {
+                self.sockets.first().filter(|_| self.id.0 as usize % workers.max(1) == number)
+            }
+        }
+    }
+
+    pub(super) fn address(&self) -> Address {
+        self.sockets
+            .first()
+            .map_or_else(|| address(&self.wanted), |socket| socket.address().clone())
     }
 }
 
@@ -72,7 +85,7 @@ pub(super) fn bind_all(config: &Config, workers: usize) -> Result<Vec<Sockets>, 
         .flat_map(|listener| listener.addresses.iter().map(move |address| (listener, address)));
     for (number, (listener, wanted)) in addresses.enumerate() {
         let id = SocketId(u32::try_from(number).unwrap_or(u32::MAX));
-        match ListeningSocket::bind(wanted, &options(config, listener), workers - 1) {
+        match ListeningSocket::bind(&address(wanted), &options(config, listener), workers - 1) {
             Ok(sockets) => all.push(Sockets {
                 id,
                 listener: Arc::clone(&listener.name),
@@ -120,7 +133,14 @@ fn options(config: &Config, listener: &Listener) -> ListenOptions {
         interface: listener.interface.clone(),
         freebind: listener.freebind,
         congestion: listener.congestion.clone(),
-        keepalive: pool.and_then(|pool| pool.keepalive),
+        keepalive: pool.and_then(|pool| pool.keepalive).map(keepalive),
         mode: listener.mode,
+    }
+}
+
+fn address(wanted: &ListenAddress) -> Address {
+    match wanted {
+        ListenAddress::Tcp(address) => Address::Tcp(*address),
+        ListenAddress::Unix(path) => Address::Unix(path.clone()),
     }
 }

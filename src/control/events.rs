@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::plant::Plant;
 use super::resolve;
 use super::shutdown::{Drain, Next};
-use super::{Failure, Outcome, lock};
+use super::{Failure, OnReady, lock};
 use crate::model::Resolved;
 
 /// Something that control has to act on.
@@ -31,10 +31,13 @@ pub(super) enum Event {
     LookedUp(Arc<str>, io::Result<Vec<IpAddr>>),
     /// The drain has a step to take.
     Drain,
+    /// Die of a fault, for tests of what follows from one.
+    #[cfg(test)]
+    Fault,
 }
 
 /// Serves events until the process is to end.
-pub(super) fn serve(plant: &Mutex<Plant>) -> Result<Outcome, Failure> {
+pub(super) fn serve(plant: &Mutex<Plant>, ready: &Mutex<Option<OnReady>>) -> Result<(), Failure> {
     let system = |what| move |error| Failure::System { what, error };
     let runtime =
         Builder::new_current_thread().enable_all().build().map_err(system("start the runtime"))?;
@@ -44,12 +47,24 @@ pub(super) fn serve(plant: &Mutex<Plant>) -> Result<Outcome, Failure> {
         let mut control =
             Control { sender, runtime: &runtime, drain: None, resolved: HashMap::new() };
         control.start(plant);
+        // Not before signals are heard: whoever is told may send one at once.
+        if let Err(error) = tell_ready(plant, ready) {
+            lock(plant).stop();
+            return Err(Failure::System { what: "tell that it is ready", error });
+        }
         control.serve(plant, events).await;
         Ok(())
     })?;
     // Look-ups that hang must not keep the process.
     runtime.shutdown_background();
-    Ok(Outcome::Done)
+    Ok(())
+}
+
+/// Tells once, also if control is started anew.
+fn tell_ready(plant: &Mutex<Plant>, ready: &Mutex<Option<OnReady>>) -> io::Result<()> {
+    let ready = ready.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let bound = lock(plant).bound();
+    ready.map_or(Ok(()), |ready| ready(&bound))
 }
 
 /// What the loop remembers.
@@ -62,8 +77,9 @@ struct Control<'a> {
 
 impl Control<'_> {
     fn start(&mut self, plant: &Mutex<Plant>) {
-        let plant = lock(plant);
+        let mut plant = lock(plant);
         plant.tell(self.sender.clone());
+        plant.replace_dead_workers();
         self.resolved = plant.resolved().clone();
         for (name, interval) in resolve::names(plant.config()) {
             self.runtime.spawn(keep_looking_up(name, interval, self.sender.clone()));
@@ -81,6 +97,8 @@ impl Control<'_> {
                     tracing::info!(signal = name, "ignored: this version does nothing on it");
                     None
                 }
+                #[cfg(test)]
+                Event::Fault => panic!("told to die of a fault"),
                 Event::WorkerGone(number) => {
                     plant.replace_worker(number);
                     None

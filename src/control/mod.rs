@@ -10,6 +10,8 @@ mod events;
 mod plant;
 mod resolve;
 mod shutdown;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;
@@ -24,6 +26,9 @@ use crate::plugin::{Observer, Registry, SessionFacts};
 /// Facts that may wait for the observer.
 const FACTS: usize = 4096;
 
+/// Told where the listeners really listen.
+pub type OnReady = Box<dyn FnOnce(&[Bound]) -> io::Result<()> + Send>;
+
 /// What the process starts with.
 pub struct Start {
     /// The checked file.
@@ -31,7 +36,7 @@ pub struct Start {
     /// Built-in and added plug-ins.
     pub registry: Registry,
     /// Called once, when every listener listens; an error stops the start.
-    pub ready: Option<Box<dyn FnOnce(&[Bound]) -> io::Result<()> + Send>>,
+    pub ready: Option<OnReady>,
     /// Told of every session that ended.
     pub observer: Option<Box<dyn Observer>>,
 }
@@ -70,35 +75,27 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// What stopped the control thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Done,
-}
-
 /// Runs the proxy until it is told to stop.
 ///
 /// # Errors
 /// Why it could not start.
 pub fn run(start: Start) -> Result<(), Failure> {
     let facts = start.observer.map(observe).transpose()?;
-    let mut plant = Plant::start(start.config, start.registry, facts)?;
-    if let Some(Err(error)) = start.ready.map(|ready| ready(&plant.bound())) {
-        plant.stop();
-        return Err(Failure::System { what: "tell that it is ready", error });
-    }
-    let plant = Arc::new(Mutex::new(plant));
+    let plant = Plant::start(start.config, start.registry, facts)?;
+    keep_serving(&Arc::new(Mutex::new(plant)), start.ready)
+}
+
+/// Runs the control thread, and runs it anew if it dies of a fault: the plant goes on meanwhile.
+fn keep_serving(plant: &Arc<Mutex<Plant>>, ready: Option<OnReady>) -> Result<(), Failure> {
+    let ready = Arc::new(Mutex::new(ready));
     loop {
-        let lent = Arc::clone(&plant);
+        let (lent, ready) = (Arc::clone(plant), Arc::clone(&ready));
         let thread = std::thread::Builder::new()
             .name("control".into())
-            .spawn(move || events::serve(&lent))
+            .spawn(move || events::serve(&lent, &ready))
             .map_err(|error| Failure::System { what: "start the control thread", error })?;
         match thread.join() {
-            Ok(result) => {
-                let Outcome::Done = result?;
-                return Ok(());
-            }
+            Ok(result) => return result,
             Err(_) => tracing::error!("a fault ended the control thread; starting it anew"),
         }
     }

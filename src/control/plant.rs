@@ -80,7 +80,7 @@ impl Plant {
     pub(super) fn bound(&self) -> Vec<Bound> {
         let bound = |sockets: &Sockets| Bound {
             listener: Arc::clone(&sockets.listener),
-            address: sockets.address().clone(),
+            address: sockets.address(),
         };
         self.sockets.iter().map(bound).collect()
     }
@@ -159,7 +159,7 @@ impl Plant {
         let worker = Worker::new(number, model, fleet, settings)
             .map_err(|error| Failure::System { what: "make a worker", error })?;
         for bound in &self.sockets {
-            if let Some(socket) = bound.sockets.get(number) {
+            if let Some(socket) = bound.of(number, self.fleet.room()) {
                 // It was made a moment ago, so its queue is open.
                 let _ = self.fleet.send(number, Command::Adopt(bound.id, Arc::clone(socket)));
             }
@@ -194,15 +194,34 @@ impl Plant {
         }
     }
 
+    /// Replaces workers that died while there was no control to be told.
+    pub(super) fn replace_dead_workers(&mut self) {
+        for number in 0..self.workers.len() {
+            let worker = self.workers.get(number).and_then(Option::as_ref);
+            if worker.is_some_and(JoinHandle::is_finished) {
+                self.replace_worker(number);
+            }
+        }
+    }
+
     /// Gives the listening sockets of a worker that is gone to one that is there.
     fn hand_sockets_over(&self, from: usize) {
         let Some(heir) = (0..self.fleet.room()).find(|&worker| self.fleet.is_there(worker)) else {
             return;
         };
         for bound in &self.sockets {
-            if let Some(socket) = bound.sockets.get(from) {
+            if let Some(socket) = bound.of(from, self.fleet.room()) {
                 let _ = self.fleet.send(heir, Command::Adopt(bound.id, Arc::clone(socket)));
             }
+        }
+    }
+
+    /// Tells control something, as a worker would.
+    #[cfg(test)]
+    pub(super) fn report(&self, event: Event) {
+        let news = self.news.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(events) = &*news {
+            let _ = events.send(event);
         }
     }
 
@@ -216,7 +235,12 @@ impl Plant {
 
     /// Sessions of all workers.
     pub(super) fn sessions(&self) -> usize {
-        self.model.gauges.iter().map(|gauges| gauges.sessions.load(Relaxed)).sum()
+        self.sessions_by_worker().iter().sum()
+    }
+
+    /// Sessions of each worker.
+    pub(super) fn sessions_by_worker(&self) -> Vec<usize> {
+        self.model.gauges.iter().map(|gauges| gauges.sessions.load(Relaxed)).collect()
     }
 
     /// Sessions that ended for `cause`.

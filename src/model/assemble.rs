@@ -1,6 +1,6 @@
 //! Makes a snapshot from the file, reusing what outlives snapshots.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::balance::{self, Balancer};
 use crate::config::{self, BackendAddress, Choice, Config, ListenAddress};
-use crate::net::ConnectOptions;
+use crate::net::{ConnectOptions, Keepalive};
 use crate::plugin::Registry;
 
 /// Addresses of host names. A name that is not in it has none.
@@ -195,7 +195,7 @@ impl Objects {
             connect: settings.connect.clone(),
             options: ConnectOptions {
                 source: settings.source,
-                keepalive: settings.keepalive,
+                keepalive: settings.keepalive.map(keepalive),
                 congestion: settings.congestion.clone(),
             },
             timeouts: Arc::new(settings.timeout.clone()),
@@ -208,9 +208,10 @@ impl Objects {
     /// One member for each address; the same address twice counts once.
     fn members(&mut self, settings: &config::Pool, resolved: &Resolved) -> Vec<Member> {
         let mut members: Vec<Member> = Vec::new();
+        let mut seen: HashSet<Endpoint> = HashSet::new();
         for entry in &settings.backends {
             for endpoint in endpoints(&entry.address, resolved) {
-                if members.iter().any(|member| member.backend.endpoint == endpoint) {
+                if !seen.insert(endpoint.clone()) {
                     continue;
                 }
                 let key = (Arc::clone(&settings.name), endpoint.clone());
@@ -235,6 +236,12 @@ impl Objects {
         self.backends.retain(|(pool, _), backend| *pool != settings.name || kept(backend));
         members
     }
+}
+
+/// The settings of the file as those of a socket.
+pub fn keepalive(settings: config::Keepalive) -> Keepalive {
+    let config::Keepalive { idle, interval, count } = settings;
+    Keepalive { idle, interval, count }
 }
 
 fn endpoints(address: &BackendAddress, resolved: &Resolved) -> Vec<Endpoint> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Counters, Limit};
 use crate::config::BackendPort;
-use crate::net::Destination;
+use crate::net::Address;
 
 /// Where a backend is, names looked up.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -25,16 +25,16 @@ impl Endpoint {
     }
 
     /// Where to connect for a client that came to `local_port`. `None`: the offset leads nowhere.
-    pub fn destination(&self, local_port: Option<u16>) -> Option<Destination> {
+    pub fn destination(&self, local_port: Option<u16>) -> Option<Address> {
         match self {
-            Self::Unix(path) => Some(Destination::Unix(path.clone())),
+            Self::Unix(path) => Some(Address::Unix(path.clone())),
             Self::Tcp(ip, BackendPort::Fixed(port)) => {
-                Some(Destination::Tcp(SocketAddr::new(*ip, *port)))
+                Some(Address::Tcp(SocketAddr::new(*ip, *port)))
             }
             Self::Tcp(ip, BackendPort::Offset(offset)) => {
                 let port = i32::from(local_port?).checked_add(*offset)?;
                 let port = u16::try_from(port).ok().filter(|&port| port > 0)?;
-                Some(Destination::Tcp(SocketAddr::new(*ip, port)))
+                Some(Address::Tcp(SocketAddr::new(*ip, port)))
             }
         }
     }

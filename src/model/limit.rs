@@ -4,7 +4,7 @@
 //! the limit full may leave a bit behind and go to sleep; whoever gives a permit back wakes one such
 //! worker. No wake is lost and `max` is never exceeded, whatever the threads do.
 //!
-//! It must never block, allocate (but for nothing: a permit is one pointer) or read a clock.
+//! A permit is one pointer. It must never block, allocate or read a clock.
 
 use std::fmt;
 use std::sync::Arc;
@@ -117,9 +117,10 @@ impl Limit {
 
     /// A permit if there is room; otherwise `worker` is woken once when there may be.
     pub fn acquire_or_wait(self: &Arc<Self>, worker: usize) -> Option<Permit> {
-        if let Some(permit) = self.attempt() {
-            return Some(permit);
-        }
+        self.attempt().or_else(|| self.wait_and_retry(worker))
+    }
+
+    fn wait_and_retry(self: &Arc<Self>, worker: usize) -> Option<Permit> {
         debug_assert!(worker < WORKERS_MAX, "worker {worker} has no bit");
         let word = self.waiting.get(worker / 64)?;
         let bit = 1 << (worker % 64);

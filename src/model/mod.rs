@@ -15,7 +15,7 @@ mod limit;
 mod rate;
 mod sources;
 
-pub use assemble::{Objects, Resolved};
+pub use assemble::{Objects, Resolved, keepalive};
 pub use backend::{Backend, Endpoint};
 pub use budget::Budget;
 pub use counters::{Count, Counters, Ends, Gauges};

@@ -95,8 +95,10 @@ impl PoolView {
     pub fn pick(&self, ask: &Ask, tried: &[Arc<Backend>]) -> Picked {
         let possible = Possible { members: &self.members, tried };
         for _ in 0..ROUNDS {
-            let Some(member) =
-                self.selector.pick(ask, &possible).and_then(|index| self.members.get(index))
+            let picked = self.selector.pick(ask, &possible);
+            // A policy of somebody else's may name what it must not.
+            let picked = picked.and_then(|index| self.members.get(index).map(|it| (index, it)));
+            let Some((_, member)) = picked.filter(|(index, _)| possible.at(*index).eligible())
             else {
                 break;
             };
@@ -104,7 +106,13 @@ impl PoolView {
                 return Picked::Backend(Arc::clone(&member.backend), permit);
             }
         }
+        if self.is_exhausted(tried) { Picked::None } else { Picked::Full }
+    }
+
+    /// True exactly when no backend is left that would do if it had room.
+    pub fn is_exhausted(&self, tried: &[Arc<Backend>]) -> bool {
+        let possible = Possible { members: &self.members, tried };
         let would_do = |index| possible.at(index).usable && possible.at(index).weight > 0;
-        if (0..possible.count()).any(would_do) { Picked::Full } else { Picked::None }
+        !(0..possible.count()).any(would_do)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-use super::{Budget, Count, Ends, Gauges, Limit, ListenerView, NoWaiters, Wake};
+use super::{Budget, Count, Ends, Gauges, Limit, ListenerView, Wake};
 
 /// Names a listening socket's address for as long as it is bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,8 +34,6 @@ pub struct Model {
     pub gauges: Box<[Gauges]>,
     /// Ended sessions by cause.
     pub ends: Ends,
-    /// Lines of the log that found its queue full.
-    pub dropped_lines: Count,
     /// Facts that an observer was too slow for.
     pub dropped_facts: Count,
     /// What all clocks of the process count from.
@@ -51,15 +49,8 @@ impl Model {
             budget: Arc::new(Budget::new(u64::MAX)),
             gauges: (0..workers).map(|_| Gauges::default()).collect(),
             ends: Ends::default(),
-            dropped_lines: Count::default(),
             dropped_facts: Count::default(),
             epoch,
         }
-    }
-}
-
-impl Default for Model {
-    fn default() -> Self {
-        Self::new(1, Arc::new(NoWaiters), Instant::now())
     }
 }

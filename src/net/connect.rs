@@ -3,28 +3,18 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 
 use socket2::{Domain, Protocol, SockAddr, Socket as Socket2, Type};
 
-use super::{Socket, listen::keepalive_of, raw};
-use crate::config::Keepalive;
-
-/// Where to connect to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Destination {
-    /// TCP.
-    Tcp(SocketAddr),
-    /// A unix stream socket.
-    Unix(PathBuf),
-}
+use super::{Address, Keepalive, Socket, raw};
 
 /// What an upstream socket is made with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConnectOptions {
     /// Address to connect from; its port is 0.
     pub source: Option<SocketAddr>,
-    /// TCP keepalive.
+    /// TCP keepalive, for [`Socket::keep_alive`] once the connection has lived for a while: four
+    /// system calls that a short one need not pay for.
     pub keepalive: Option<Keepalive>,
     /// TCP_CONGESTION.
     pub congestion: Option<String>,
@@ -45,14 +35,10 @@ pub enum Attempt {
 /// # Errors
 /// What socket(2), bind(2), connect(2) or an option says. EADDRNOTAVAIL: every source port
 /// towards this destination is taken. EAGAIN of a unix socket: the backend's backlog is full.
-pub fn connect(
-    destination: &Destination,
-    options: &ConnectOptions,
-    early: bool,
-) -> io::Result<Attempt> {
-    match destination {
-        Destination::Tcp(address) => connect_tcp(*address, options, early),
-        Destination::Unix(path) => {
+pub fn connect(address: &Address, options: &ConnectOptions, early: bool) -> io::Result<Attempt> {
+    match address {
+        Address::Tcp(address) => connect_tcp(*address, options, early),
+        Address::Unix(path) => {
             let socket = Socket2::new(Domain::UNIX, Type::STREAM, None)?;
             socket.set_nonblocking(true)?;
             socket.connect(&SockAddr::unix(path)?)?;
@@ -65,9 +51,6 @@ fn connect_tcp(address: SocketAddr, options: &ConnectOptions, early: bool) -> io
     let domain = Domain::for_address(address);
     let socket = Socket2::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
-    if let Some(keepalive) = options.keepalive {
-        socket.set_tcp_keepalive(&keepalive_of(keepalive))?;
-    }
     if let Some(congestion) = &options.congestion {
         socket.set_tcp_congestion(congestion.as_bytes())?;
     }

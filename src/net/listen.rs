@@ -9,8 +9,7 @@ use std::path::Path;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket as Socket2, TcpKeepalive, Type};
 
-use super::{Peer, Socket, raw};
-use crate::config::{Keepalive, ListenAddress};
+use super::{Address, Keepalive, Peer, Socket, raw};
 
 /// After this the kernel accepts a connection although its client has sent nothing (seconds).
 const DEFER_ACCEPT: i32 = 3;
@@ -40,7 +39,7 @@ pub struct ListenOptions {
 #[derive(Debug)]
 pub struct ListeningSocket {
     socket: Socket2,
-    address: ListenAddress,
+    address: Address,
 }
 
 impl ListeningSocket {
@@ -53,13 +52,13 @@ impl ListeningSocket {
     /// # Errors
     /// What bind(2) or the setting of an option says.
     pub fn bind(
-        address: &ListenAddress,
+        address: &Address,
         options: &ListenOptions,
         others: usize,
     ) -> io::Result<Vec<Self>> {
         let wanted = match address {
-            ListenAddress::Unix(path) => return Ok(vec![bind_unix(path, options)?]),
-            ListenAddress::Tcp(wanted) => *wanted,
+            Address::Unix(path) => return Ok(vec![bind_unix(path, options)?]),
+            Address::Tcp(wanted) => *wanted,
         };
         let first = tcp_socket(wanted, options)?;
         first.bind(&wanted.into())?;
@@ -72,7 +71,7 @@ impl ListeningSocket {
             socket.bind(&actual.into())?;
             bound.push(socket);
         }
-        let address = ListenAddress::Tcp(actual);
+        let address = Address::Tcp(actual);
         Ok(bound.into_iter().map(|socket| Self { socket, address: address.clone() }).collect())
     }
 
@@ -85,7 +84,7 @@ impl ListeningSocket {
     }
 
     /// Where it listens; the port is the real one.
-    pub fn address(&self) -> &ListenAddress {
+    pub fn address(&self) -> &Address {
         &self.address
     }
 
@@ -102,7 +101,7 @@ impl ListeningSocket {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let (fd, peer) = acceptfrom_with(self.socket.as_fd(), flags)?;
         let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-        let tcp = matches!(self.address, ListenAddress::Tcp(_));
+        let tcp = matches!(self.address, Address::Tcp(_));
         Ok((Socket::new(fd, tcp), peer.map_or(Peer::Unix, Peer::Tcp)))
     }
 
@@ -115,8 +114,8 @@ impl ListeningSocket {
     /// What setsockopt(2) or shutdown(2) says.
     pub fn turn_away(&self) -> io::Result<()> {
         match &self.address {
-            ListenAddress::Unix(_) => self.socket.shutdown(std::net::Shutdown::Read),
-            ListenAddress::Tcp(_) => self.socket.attach_filter(&NO_NEW_CLIENTS),
+            Address::Unix(_) => self.socket.shutdown(std::net::Shutdown::Read),
+            Address::Tcp(_) => self.socket.attach_filter(&NO_NEW_CLIENTS),
         }
     }
 
@@ -126,14 +125,14 @@ impl ListeningSocket {
     /// What setsockopt(2) says.
     pub fn welcome(&self) -> io::Result<()> {
         match &self.address {
-            ListenAddress::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
-            ListenAddress::Tcp(_) => self.socket.detach_filter(),
+            Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            Address::Tcp(_) => self.socket.detach_filter(),
         }
     }
 
     /// Removes the file of a unix socket, once nobody is to find it any more.
     pub fn unlink(&self) {
-        if let ListenAddress::Unix(path) = &self.address {
+        if let Address::Unix(path) = &self.address {
             // Somebody else may have removed it, which is as good.
             let _ = std::fs::remove_file(path);
         }
@@ -204,7 +203,7 @@ fn bind_unix(path: &Path, options: &ListenOptions) -> io::Result<ListeningSocket
     if let Some(mode) = options.mode {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     }
-    Ok(ListeningSocket { socket, address: ListenAddress::Unix(path.to_path_buf()) })
+    Ok(ListeningSocket { socket, address: Address::Unix(path.to_path_buf()) })
 }
 
 fn is_stale(address: &SockAddr) -> bool {

@@ -3,6 +3,7 @@
 //!
 //! Knows addresses and options, never listeners, pools or sessions.
 
+mod address;
 mod stream;
 
 mod connect;
@@ -13,7 +14,8 @@ mod process;
 mod raw;
 mod socket;
 
-pub use connect::{Attempt, ConnectOptions, Destination, connect};
+pub use address::{Address, Keepalive};
+pub use connect::{Attempt, ConnectOptions, connect};
 pub use listen::{ListenOptions, ListeningSocket};
 pub use pipe::Pipe;
 pub use process::{is_exhaustion, is_out_of_ports, memory, pin_to_cpu, raise_descriptor_limit};

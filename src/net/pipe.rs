@@ -30,10 +30,10 @@ pub struct Pipe {
 impl Pipe {
     /// An empty pipe, or `None` when there is none to be had and copying must do.
     pub fn open() -> Option<Self> {
-        if OPEN.fetch_add(1, Ordering::Relaxed) < MOST {
-            if let Ok(pipe) = Self::make() {
-                return Some(pipe);
-            }
+        if OPEN.fetch_add(1, Ordering::Relaxed) < MOST
+            && let Ok(pipe) = Self::make()
+        {
+            return Some(pipe);
         }
         OPEN.fetch_sub(1, Ordering::Relaxed);
         None

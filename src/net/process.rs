@@ -10,7 +10,7 @@ pub fn raise_descriptor_limit() -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
     let soft = limit.current;
     limit.current = limit.maximum;
-    if setrlimit(Resource::Nofile, limit.clone()).is_ok() {
+    if setrlimit(Resource::Nofile, limit).is_ok() {
         limit.current.unwrap_or(u64::MAX)
     } else {
         soft.unwrap_or(u64::MAX)

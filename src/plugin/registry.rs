@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::balance::{
     Balancer, First, LeastConnections, NoOptions, RandomTwo, RoundRobin, SourceHash,
 };
-use crate::config::{Choice, Config, Options, Problem};
+use crate::config::{Choice, Choices, Options, Problem};
 
 /// Makes a balancer from its options, or says all that is wrong with them.
 pub type BalancerFactory = Factory<dyn Balancer>;
@@ -57,12 +57,11 @@ impl Registry {
         self.balancers.build(choice).map(Arc::from)
     }
 
-    /// Everything that is wrong with the choices of `config`.
-    pub fn check(&self, config: &Config) -> Vec<Problem> {
+    /// Everything that is wrong with these choices.
+    pub fn check(&self, choices: &Choices) -> Vec<Problem> {
         let balancers =
-            config.pools.iter().filter_map(|pool| self.build_balancer(&pool.balance).err());
-        let guards = config.listeners.iter().flat_map(|listener| &listener.guards);
-        let guards = guards.map(|choice| choice.unknown("guard", &[]));
+            choices.balancers.iter().filter_map(|choice| self.build_balancer(choice).err());
+        let guards = choices.guards.iter().map(|choice| choice.unknown("guard", &[]));
         balancers.flatten().chain(guards).collect()
     }
 

@@ -14,6 +14,7 @@
 
 mod abort;
 mod clock;
+mod connecting;
 mod half;
 mod side;
 mod turn;
@@ -21,17 +22,17 @@ mod turn;
 #[cfg(test)]
 mod simulation;
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::abort::Abort;
 use self::clock::Clock;
+pub use self::connecting::ConnectFailure;
 use self::half::{Flow, Half};
 use self::side::Side;
 pub use self::side::{Ended, Readiness};
 pub use self::turn::{Buffers, Pipes, Turn};
-use crate::config::{Connect, Timeouts};
+use crate::config::Timeouts;
 use crate::net::Stream;
 use crate::plugin::{Cause, EndReason, Phase};
 
@@ -58,17 +59,6 @@ pub enum Want {
     Connect(Option<ConnectFailure>),
     /// To end.
     End(EndReason),
-}
-
-/// Why an attempt to connect came to nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectFailure {
-    /// With this error of connect(2).
-    Failed(io::ErrorKind),
-    /// `connect.timeout` passed.
-    TimedOut,
-    /// It connected, and was reset before a byte went either way.
-    ResetUnused,
 }
 
 /// A session.
@@ -114,12 +104,6 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// Sets the bounds of connecting: `connect.deadline` counts from now, whatever is tried.
-    pub fn seek(&mut self, connect: &Connect, now: Instant) {
-        self.connect_by = now + connect.deadline;
-        self.connect_timeout = connect.timeout;
-    }
-
     /// The client's protocol makes it send first: a read may find something already.
     pub fn expect_data(&mut self) {
         self.client.readable = true;
@@ -130,20 +114,6 @@ impl<S: Stream> Session<S> {
     pub fn read_early(&mut self, turn: &mut Turn<'_, S::Pipe>) -> bool {
         self.up.read_early(&mut self.client, turn);
         self.up.held() > 0
-    }
-
-    /// A connect is under way.
-    pub fn connect_started(&mut self, upstream: S, now: Instant) {
-        let mut upstream = Side::new(upstream);
-        upstream.writable = false;
-        let until = (now + self.connect_timeout).min(self.connect_by);
-        self.stage = Stage::Connecting { upstream, until };
-    }
-
-    /// The upstream is connected.
-    pub fn connected(&mut self, upstream: S, now: Instant) {
-        self.clock.progressed(now);
-        self.stage = Stage::Relaying { upstream: Side::new(upstream) };
     }
 
     /// Tells what the poll said of one side.
@@ -177,6 +147,17 @@ impl<S: Stream> Session<S> {
             Stage::Connecting { until, .. } => Some(*until),
             Stage::Relaying { .. } => self.clock.deadline(self.is_half_closed()),
             Stage::Aborting { abort, .. } => Some(abort.deadline()),
+        }
+    }
+
+    /// True exactly when the poll is to say that a side is readable. It need not while that is
+    /// known and the other side takes nothing: each segment that comes would wake the worker in
+    /// vain. Errors are told all the same.
+    pub fn wants_read(&self, who: Who) -> bool {
+        let Stage::Relaying { upstream } = &self.stage else { return true };
+        match who {
+            Who::Client => !self.client.readable || upstream.writable,
+            Who::Upstream => !upstream.readable || self.client.writable,
         }
     }
 
@@ -236,59 +217,15 @@ impl<S: Stream> Session<S> {
         self.up.closed != self.down.closed
     }
 
-    fn wait_for_candidate(&self, now: Instant) -> Want {
-        if now >= self.connect_by {
-            return Want::End(EndReason { cause: Cause::ConnectTimeout, phase: Phase::Connect });
-        }
-        Want::Nothing
-    }
-
-    fn wait_for_connect(&mut self, turn: &mut Turn<'_, S::Pipe>) -> Want {
-        let Stage::Connecting { upstream, until } = &mut self.stage else { return Want::Nothing };
-        if upstream.ended() == Ended::Reset {
-            let error = upstream.stream.take_connect_error();
-            let error = error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into());
-            // These two come only once it was connected: what it has sent is to be read.
-            if !matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {
-                return self.seek_again(ConnectFailure::Failed(error.kind()));
-            }
-            upstream.failed(&error);
-        }
-        if upstream.writable {
-            if let Stage::Connecting { upstream, .. } =
-                std::mem::replace(&mut self.stage, Stage::Seeking)
-            {
-                self.stage = Stage::Relaying { upstream };
-            }
-            self.clock.progressed(turn.now);
-            return self.relay(turn);
-        }
-        if turn.now < *until {
-            return Want::Nothing;
-        }
-        if turn.now >= self.connect_by {
-            return Want::End(EndReason { cause: Cause::ConnectTimeout, phase: Phase::Connect });
-        }
-        self.seek_again(ConnectFailure::TimedOut)
-    }
-
-    /// Lets go of the upstream. What the client sent stays held for the next one.
-    fn seek_again(&mut self, failure: ConnectFailure) -> Want {
-        if let Some(upstream) = self.stage.upstream_mut() {
-            upstream.stream.reset();
-        }
-        self.stage = Stage::Seeking;
-        self.up.closed = false;
-        Want::Connect(Some(failure))
-    }
-
     fn relay(&mut self, turn: &mut Turn<'_, S::Pipe>) -> Want {
         let Stage::Relaying { upstream } = &mut self.stage else { return Want::Nothing };
         let before = (self.up.progress(), self.down.progress());
         let mut flows = (Flow::Idle, Flow::Idle);
         for _ in 0..ROUNDS {
             let ends = (self.client.ended(), upstream.ended());
+            self.up.last = self.down.closed;
             flows.0 = self.up.pump(&mut self.client, upstream, turn);
+            self.down.last = self.up.closed;
             flows.1 = self.down.pump(upstream, &mut self.client, turn);
             if ends == (self.client.ended(), upstream.ended()) {
                 break;
@@ -384,16 +321,6 @@ impl<S: Stream> Drop for Session<S> {
             if let Some(upstream) = self.stage.upstream_mut() {
                 upstream.stream.reset();
             }
-        }
-    }
-}
-
-impl std::fmt::Display for ConnectFailure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Failed(kind) => kind.fmt(f),
-            Self::TimedOut => f.write_str("timed out"),
-            Self::ResetUnused => f.write_str("reset before a byte went either way"),
         }
     }
 }

@@ -144,7 +144,15 @@ impl<S: Stream> Side<S> {
         self.fin = self.fin_queued;
     }
 
-    /// A write, a splice or a shutdown met an error. What had arrived is still to be read.
+    /// A splice to this side met an error. It tells nothing of a FIN: splice(2) keeps an error to
+    /// itself when it has moved some bytes before, and the next one says EPIPE whatever it was.
+    pub(super) fn splice_failed(&mut self, error: &io::Error) {
+        self.error_met = true;
+        self.failed(error);
+    }
+
+    /// A write or a shutdown met an error, or a splice from this side. What had arrived is still to
+    /// be read.
     pub(super) fn failed(&mut self, error: &io::Error) {
         // shutdown(2) says ENOTCONN and leaves the error to be met by a read.
         if error.kind() != io::ErrorKind::NotConnected {

@@ -34,7 +34,7 @@ pub enum Command {
     /// Leave the loop. Sessions that are left are reset.
     Stop,
     /// Die of a fault, for tests of what follows from one.
-    #[doc(hidden)]
+    #[cfg(test)]
     Fault,
 }
 

@@ -4,12 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::Interest;
 use mio::unix::SourceFd;
 
 use super::command::Accepted;
 use super::end::LOG;
-use super::table::{Entry, Route};
+use super::table::{Entry, Heard, Route};
 use super::token::{About, Key};
 use super::{Rounding, Worker};
 use crate::balance::Ask;
@@ -20,9 +19,6 @@ use crate::session::{ConnectFailure, Session, Who};
 
 /// A session that found no descriptor for its upstream tries again after this.
 const RETRY: Duration = Duration::from_millis(100);
-
-/// What every connection is registered for. Urgent data shows as EPOLLPRI.
-const READ: Interest = Interest::READABLE.add(Interest::PRIORITY);
 
 /// How an attempt went, as far as it is known at once.
 enum Begun {
@@ -45,12 +41,12 @@ impl Worker {
         let registry = self.poll.registry();
         let fd = socket.raw_fd();
         let token = About::Session(key, Who::Client).into();
-        let registered = registry.register(&mut SourceFd(&fd), token, READ);
+        let registered = registry.register(&mut SourceFd(&fd), token, Heard::READ.interest());
         let pool = Arc::clone(&listener.pool);
         let timeouts = Arc::clone(&pool.timeouts);
         let luck = self.random.u64(..);
         let mut session = Session::new(socket, timeouts, self.now, luck);
-        session.seek(&pool.connect, self.now);
+        session.connect_by(self.now + pool.connect.deadline);
         let client_first = listener.client_first;
         let early = client_first && {
             session.expect_data();
@@ -67,8 +63,9 @@ impl Worker {
             generation: key.generation,
             queued: false,
             parked: false,
-            client_write: false,
-            upstream_write: false,
+            kept_alive: true,
+            client_heard: Heard::READ,
+            upstream_heard: Heard::READ,
         });
         if registered.is_err() {
             return self.end(key, EndReason { cause: Cause::Resources, phase: Phase::Accept });
@@ -87,6 +84,7 @@ impl Worker {
                 Ok(backend) => backend,
                 Err(cause) => return self.end(key, EndReason { cause, phase: Phase::Connect }),
             };
+            entry.session.attempt_within(entry.route.pool.connect.timeout);
             match self.begin(key, &backend, early) {
                 Begun::Yes => return,
                 Begun::Failed(kind) => {
@@ -138,15 +136,16 @@ impl Worker {
     }
 
     fn attach(&mut self, key: Key, socket: Socket, connected: bool) -> Begun {
-        let interest = if connected { READ } else { READ.add(Interest::WRITABLE) };
+        let heard = Heard { read: true, write: !connected };
         let token = About::Session(key, Who::Upstream).into();
-        if self.poll.registry().register(&mut SourceFd(&socket.raw_fd()), token, interest).is_err()
-        {
+        let mut source = SourceFd(&socket.raw_fd());
+        if self.poll.registry().register(&mut source, token, heard.interest()).is_err() {
             return Begun::Exhausted;
         }
         let now = self.now;
         let Some(entry) = self.table.get_mut(key) else { return Begun::Yes };
-        entry.upstream_write = !connected;
+        entry.upstream_heard = heard;
+        entry.kept_alive = entry.route.pool.options.keepalive.is_none() || !socket.is_tcp();
         if connected {
             entry.connected = Some(now);
             entry.session.connected(socket, now);
@@ -172,6 +171,7 @@ impl Worker {
 impl Route {
     fn new(pool: Arc<PoolView>) -> Self {
         Self {
+            most_attempts: pool.connect.attempts,
             pool,
             pool_permit: None,
             backend: None,
@@ -183,18 +183,22 @@ impl Route {
 
     /// The next candidate, of this pool or of its fallback; or why there is none.
     fn next(&mut self, ask: &Ask) -> Result<Arc<Backend>, Cause> {
-        if self.attempts >= self.pool.connect.attempts {
-            return Err(self.failed(Cause::ConnectFailed));
-        }
         loop {
-            let refused = match self.take(ask) {
-                Ok(backend) => return Ok(backend),
-                Err(refused) => refused,
+            let refused = if self.attempts < self.most_attempts {
+                match self.take(ask) {
+                    Ok(backend) => return Ok(backend),
+                    Err(refused) => refused,
+                }
+            } else if self.pool.is_exhausted(&self.tried) {
+                Cause::ConnectFailed
+            } else {
+                return Err(self.failed(Cause::ConnectFailed));
             };
             let Some(fallback) = self.pool.fallback.clone() else {
                 return Err(self.failed(refused));
             };
             self.pool_permit = None;
+            self.most_attempts = self.attempts + fallback.connect.attempts;
             self.pool = fallback;
         }
     }

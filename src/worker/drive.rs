@@ -2,9 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mio::Interest;
 use mio::unix::SourceFd;
 
+use super::table::Heard;
 use super::token::{About, Key};
 use super::{Rounding, Turn, Worker};
 use crate::plugin::{Cause, EndReason, Phase};
@@ -63,22 +63,38 @@ impl Worker {
     /// Interest in writing stays once it is registered: edge-triggered, it costs nothing while
     /// nothing was refused, and taking it back would cost a system call.
     fn watch(&mut self, key: Key) {
+        self.keep_alive(key);
         self.arm(key);
         let Some(entry) = self.table.get_mut(key) else { return };
-        let interest = Interest::READABLE | Interest::PRIORITY | Interest::WRITABLE;
-        let registry = self.poll.registry();
-        if entry.session.wants_write(Who::Client) && !entry.client_write {
-            let fd = entry.session.client_stream().raw_fd();
-            let token = About::Session(key, Who::Client).into();
-            entry.client_write = registry.reregister(&mut SourceFd(&fd), token, interest).is_ok();
+        for who in [Who::Client, Who::Upstream] {
+            let (stream, heard) = match who {
+                Who::Client => (Some(entry.session.client_stream()), &mut entry.client_heard),
+                Who::Upstream => (entry.session.upstream_stream(), &mut entry.upstream_heard),
+            };
+            let wanted = Heard {
+                read: entry.session.wants_read(who),
+                write: heard.write || entry.session.wants_write(who),
+            };
+            let Some(stream) = stream.filter(|_| *heard != wanted) else { continue };
+            let (token, fd) = (About::Session(key, who).into(), stream.raw_fd());
+            let registry = self.poll.registry();
+            if registry.reregister(&mut SourceFd(&fd), token, wanted.interest()).is_ok() {
+                *heard = wanted;
+            }
         }
-        if entry.session.wants_write(Who::Upstream)
-            && !entry.upstream_write
-            && let Some(upstream) = entry.session.upstream_stream()
-        {
-            let token = About::Session(key, Who::Upstream).into();
-            let fd = upstream.raw_fd();
-            entry.upstream_write = registry.reregister(&mut SourceFd(&fd), token, interest).is_ok();
+    }
+
+    /// Turns keepalive on for an upstream that has lived for a while.
+    fn keep_alive(&mut self, key: Key) {
+        let Some(entry) = self.table.get_mut(key) else { return };
+        if entry.keepalive_due().is_none_or(|due| self.now < due) {
+            return;
+        }
+        entry.kept_alive = true;
+        let keepalive = entry.route.pool.options.keepalive;
+        if let (Some(upstream), Some(keepalive)) = (entry.session.upstream_stream(), keepalive) {
+            // Fails only for a connection that is broken, as an event will tell.
+            let _ = upstream.keep_alive(keepalive);
         }
     }
 
@@ -86,7 +102,8 @@ impl Worker {
     /// finds nothing due and is armed anew, so that moving bytes costs no timer.
     pub(super) fn arm(&mut self, key: Key) {
         let Some(entry) = self.table.get_mut(key) else { return };
-        let Some(deadline) = entry.session.deadline() else { return };
+        let deadlines = [entry.session.deadline(), entry.keepalive_due()];
+        let Some(deadline) = deadlines.into_iter().flatten().min() else { return };
         let tick = self.tick(deadline, Rounding::Up);
         if self.wheel.armed(key.index).is_none_or(|armed| tick < armed) {
             self.wheel.arm(key.index, tick);

@@ -8,6 +8,7 @@ mod accept;
 mod command;
 mod connect;
 mod drive;
+mod ears;
 mod end;
 mod table;
 mod token;
@@ -22,9 +23,9 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll};
 
-use self::accept::Ears;
 use self::command::Inbox;
 pub use self::command::{Accepted, Command, Fleet};
+use self::ears::Ears;
 use self::table::Table;
 use self::token::{About, Key};
 use self::wheel::Wheel;
@@ -180,7 +181,7 @@ impl Worker {
             Command::Serve(accepted) => self.serve(*accepted),
             Command::EndSessions(cause) => self.end_all(cause),
             Command::Stop => self.stopping = true,
-            #[allow(clippy::panic, reason = "what it is there for: tests of a worker's death")]
+            #[cfg(test)]
             Command::Fault => panic!("told to die of a fault"),
         }
     }
@@ -255,6 +256,10 @@ impl Drop for Worker {
             drop(command);
         }
         self.gauges().sessions.store(0, Ordering::Relaxed);
+        self.model.sessions.stop_waiting(self.number);
+        for view in self.snapshot.listeners.values() {
+            view.listener.limit.stop_waiting(self.number);
+        }
         // Only a fault leaves sessions behind. Dropping them resets both sides.
         self.model.ends.add_many(Cause::Panic, self.table.len() as u64);
     }

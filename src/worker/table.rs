@@ -1,8 +1,9 @@
 //! The sessions of one worker.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use mio::Interest;
 use slab::Slab;
 
 use super::token::Key;
@@ -31,7 +32,28 @@ pub(super) struct Route {
     /// Backends that this session has tried and left.
     pub(super) tried: Vec<Arc<Backend>>,
     pub(super) attempts: u32,
+    /// Attempts after which this pool is given up.
+    pub(super) most_attempts: u32,
     pub(super) last_failure: Option<ConnectFailure>,
+}
+
+/// What the poll tells of a socket, besides errors and urgent data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Heard {
+    pub(super) read: bool,
+    pub(super) write: bool,
+}
+
+impl Heard {
+    /// That it is readable, and no more.
+    pub(super) const READ: Self = Self { read: true, write: false };
+
+    /// The same in words of the poll. Urgent data shows as EPOLLPRI.
+    pub(super) fn interest(self) -> Interest {
+        let read = self.read.then_some(Interest::READABLE);
+        let write = self.write.then_some(Interest::WRITABLE);
+        [read, write].into_iter().flatten().fold(Interest::PRIORITY, Interest::add)
+    }
 }
 
 /// A session and what its worker knows of it.
@@ -53,10 +75,23 @@ pub(super) struct Entry {
     pub(super) queued: bool,
     /// True exactly when it waits for descriptors before it connects.
     pub(super) parked: bool,
-    /// True exactly when the client's socket is registered for writing.
-    pub(super) client_write: bool,
-    /// True exactly when the upstream's socket is registered for writing.
-    pub(super) upstream_write: bool,
+    /// True exactly when the upstream's socket is kept alive, or is not to be.
+    pub(super) kept_alive: bool,
+    /// What the client's socket is registered for.
+    pub(super) client_heard: Heard,
+    /// What the upstream's socket is registered for.
+    pub(super) upstream_heard: Heard,
+}
+
+/// Keepalive is turned on after this, or after `keepalive.idle` if that is less.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
+
+impl Entry {
+    /// When the upstream's socket is to be kept alive, if it is not yet.
+    pub(super) fn keepalive_due(&self) -> Option<Instant> {
+        let after = self.route.pool.options.keepalive.filter(|_| !self.kept_alive)?.idle;
+        Some(self.connected? + after.min(KEEPALIVE_AFTER))
+    }
 }
 
 /// The sessions of one worker, each under a key that no other has had.

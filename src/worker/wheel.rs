@@ -39,6 +39,7 @@ pub(super) struct Wheel {
     now: u64,
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "levels, slots and indices are below 2^31")]
 impl Wheel {
     pub(super) fn new() -> Self {
         Self { nodes: Vec::new(), heads: [NONE; SLOTS * LEVELS], occupied: [0; LEVELS], now: 0 }

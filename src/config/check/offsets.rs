@@ -11,11 +11,12 @@ use super::references::Pools;
 
 pub(super) fn check(listeners: &[RawListener], pools: &Pools<'_>, notes: &Notes) {
     for raw in listeners {
+        let extremes = extremes(raw);
         let chain = pools.chain(&raw.listener.pool);
         let backends = chain.iter().flat_map(|pool| &pool.backends);
         for backend in backends {
             if let Some(port) = offset(backend) {
-                check_one(raw, backend, port, notes);
+                check_one(raw, &extremes, backend, port, notes);
             }
         }
     }
@@ -30,24 +31,42 @@ fn offset(backend: &RawBackend) -> Option<BackendPort> {
     }
 }
 
+/// An address and where it stands.
+type Placed<'a> = (&'a ListenAddress, &'a Place);
+
+/// The addresses of which one does not fit an offset if any does not: a socket, and the lowest and
+/// the highest port.
+fn extremes(raw: &RawListener) -> Vec<Placed<'_>> {
+    let all = || raw.listener.addresses.iter().zip(&raw.addresses);
+    let port = |(address, _): &Placed<'_>| match address {
+        // The kernel chooses; it is seen when a client connects.
+        ListenAddress::Tcp(address) if address.port() > 0 => Some(address.port()),
+        _ => None,
+    };
+    let tcp = || all().filter(|placed| port(placed).is_some());
+    let socket = all().find(|(address, _)| matches!(address, ListenAddress::Unix(_)));
+    [socket, tcp().min_by_key(port), tcp().max_by_key(port)].into_iter().flatten().collect()
+}
+
 /// Notes the first address of the listener that the offset does not fit.
-fn check_one(raw: &RawListener, backend: &RawBackend, port: BackendPort, notes: &Notes) {
+fn check_one(
+    raw: &RawListener,
+    extremes: &[Placed<'_>],
+    backend: &RawBackend,
+    port: BackendPort,
+    notes: &Notes,
+) {
     let name = quoted(&backend.backend.address.to_string());
     let wrong = |address: &ListenAddress| match address {
         ListenAddress::Unix(_) => Some(format!("{name} needs a port, and a unix socket has none")),
-        // The kernel chooses; it is seen when a client connects.
-        ListenAddress::Tcp(address) if address.port() == 0 => None,
         ListenAddress::Tcp(address) => match port.resolve(address.port()) {
             Some(_) => None,
             None => Some(format!("{name} leads outside of 1 to 65535 for port {}", address.port())),
         },
     };
-    let found = |(address, place): (&ListenAddress, &Place)| {
-        wrong(address).map(|message| (message, place.clone()))
-    };
-    let first = raw.listener.addresses.iter().zip(&raw.addresses).find_map(found);
+    let first = extremes.iter().find_map(|(address, place)| Some((wrong(address)?, *place)));
     if let Some((message, place)) = first {
         let label = format!("listener `{}` uses the pool", raw.listener.name);
-        notes.add(Problem::error(backend.place.clone(), message).related(place, label));
+        notes.add(Problem::error(backend.place.clone(), message).related(place.clone(), label));
     }
 }

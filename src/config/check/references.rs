@@ -10,6 +10,12 @@ use super::super::read_pool::RawPool;
 use super::super::source::Place;
 use super::super::suggest::{did_you_mean, listed, quoted};
 
+/// Pools that a new session may be asked for, one after the other.
+const FALLBACKS: usize = 16;
+
+/// Names of pools that a message lists.
+const SHOWN: usize = 20;
+
 /// The pools by name.
 pub(super) struct Pools<'a> {
     all: &'a [RawPool],
@@ -22,34 +28,45 @@ impl<'a> Pools<'a> {
     }
 
     pub(super) fn check(&self, listeners: &[RawListener], notes: &Notes) {
+        // What uses an unknown name may mean any pool.
+        let mut known = !listeners.is_empty();
         for raw in listeners {
-            self.check_name(&raw.listener.pool, raw.pool.as_ref(), notes);
+            known &= raw.pool.is_some();
+            known &= self.check_name(&raw.listener.pool, raw.pool.as_ref(), notes);
         }
         for raw in self.all {
-            let name = raw.pool.fallback.clone().unwrap_or_else(|| Arc::from(""));
-            self.check_name(&name, raw.fallback.as_ref(), notes);
+            let name = raw.pool.fallback.as_deref().unwrap_or_default();
+            known &= self.check_name(name, raw.fallback.as_ref(), notes);
         }
         self.check_cycles(notes);
-        self.check_use(listeners, notes);
+        if known {
+            self.check_use(listeners, notes);
+        }
     }
 
-    fn check_name(&self, name: &str, place: Option<&Place>, notes: &Notes) {
-        let Some(place) = place.filter(|_| !self.by_name.contains_key(name)) else { return };
+    /// True exactly when there is such a pool, or a problem has said before why there is no name.
+    fn check_name(&self, name: &str, place: Option<&Place>, notes: &Notes) -> bool {
+        let unknown = place.filter(|_| !self.by_name.contains_key(name));
+        let Some(place) = unknown else { return true };
         let known = || self.all.iter().map(|raw| &*raw.pool.name);
         let problem = Problem::error(place.clone(), format!("unknown pool {}", quoted(name)));
         notes.add_absence(match did_you_mean(name, known()) {
             Some(hint) => problem.help(hint),
             None if self.all.is_empty() => problem.help(format!("add [pool.{name}]")),
-            None => problem.help(format!("known: {}", listed(known().take(20)))),
+            None => problem.help(format!("known: {}", listed(known().take(SHOWN)))),
         });
+        false
     }
 
-    /// The pool of that name and all that it falls back to, each once.
+    /// The pool of that name and those that it falls back to, each once, at most [`FALLBACKS`].
     pub(super) fn chain(&self, name: &str) -> Vec<&'a RawPool> {
         let mut chain: Vec<&RawPool> = Vec::new();
         let mut seen = HashSet::new();
         let mut next = self.by_name.get(name);
         while let Some(raw) = next.filter(|raw| seen.insert(Arc::clone(&raw.pool.name))) {
+            if chain.len() > FALLBACKS {
+                break;
+            }
             chain.push(raw);
             next = raw.pool.fallback.as_deref().and_then(|name| self.by_name.get(name));
         }
@@ -61,6 +78,11 @@ impl<'a> Pools<'a> {
         let mut reported = HashSet::new();
         for raw in self.all {
             let chain = self.chain(&raw.pool.name);
+            if chain.len() > FALLBACKS {
+                let message = format!("more than {FALLBACKS} fallbacks, one behind the other");
+                notes.add(Problem::error(raw.fallback.clone(), message));
+                continue;
+            }
             let last = chain.last().and_then(|last| last.pool.fallback.as_ref());
             let circle = last == Some(&raw.pool.name);
             if !circle || chain.iter().any(|raw| reported.contains(&raw.pool.name)) {

@@ -143,6 +143,19 @@ fn a_wake_without_use_is_passed_on() {
     assert_eq!(sleepers.taken(), [0; 0], "worker 3 waits no more");
 }
 
+/// An earlier bit speaks for another listener of the same worker, which is still paused.
+#[test]
+fn a_late_success_takes_back_its_own_bit_only() {
+    let (limit, _) = limit(2);
+    let own = limit.wait_and_retry(3);
+    assert!(own.is_some());
+    assert_eq!(limit.waiting[0].load(SeqCst), 0);
+    limit.waiting[0].store(1 << 3, SeqCst);
+    let second = limit.wait_and_retry(3);
+    assert!(second.is_some());
+    assert_eq!(limit.waiting[0].load(SeqCst), 1 << 3);
+}
+
 #[test]
 fn the_last_worker_has_a_bit_too() {
     let (limit, sleepers) = limit(1);
@@ -213,6 +226,51 @@ fn no_wake_is_lost_in_a_hundred_thousand_cycles() {
         assert!(peak.load(SeqCst) <= max);
         assert_eq!(limit.current(), 0);
     }
+}
+
+/// Waits for another thread to come to `round`.
+fn follow(word: &AtomicU32, round: u32) {
+    for spins in 1_u64.. {
+        if word.load(SeqCst) >= round {
+            break;
+        }
+        // With fewer free cores than threads only the scheduler gets the other one on.
+        if spins % 1_000 == 0 {
+            thread::yield_now();
+        }
+    }
+}
+
+/// There is one release only, while the other thread is about to wait: if the two miss each other no
+/// later release makes up for it. The spins move the one along the other.
+#[test]
+fn a_release_and_a_waiter_never_miss_each_other() {
+    const ROUNDS: u32 = 100_000;
+    let (limit, sleepers) = limit(1);
+    let (held, served) = (AtomicU32::new(0), AtomicU32::new(0));
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            for round in 1..=ROUNDS {
+                follow(&held, round);
+                while limit.acquire_or_wait(0).is_none() {
+                    if !sleepers.sleep(0) {
+                        served.store(u32::MAX, SeqCst);
+                        return false;
+                    }
+                }
+                served.store(round, SeqCst);
+            }
+            true
+        });
+        for round in 1..=ROUNDS {
+            let permit = limit.acquire();
+            held.store(round, SeqCst);
+            (0..round % 200).for_each(|_| std::hint::spin_loop());
+            drop(permit);
+            follow(&served, round);
+        }
+        assert!(waiter.join().unwrap(), "a wake was lost");
+    });
 }
 
 /// Permits are taken by one thread and given back by another, while a third moves the limit.

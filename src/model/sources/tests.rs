@@ -105,12 +105,6 @@ fn settings_change_while_sessions_live() {
         sources.admit(ip("10.0.0.1"), now).unwrap_err(),
         Refused::Rate(Duration::from_secs(1))
     );
-    sources.set(&settings(None, Some(1_000)), now);
-    assert_eq!(
-        sources.admit(ip("10.0.0.1"), now).unwrap_err(),
-        Refused::Rate(Duration::from_millis(1)),
-        "a faster rate does not inherit a slow one's debt"
-    );
     sources.set(&settings(None, None), now);
     assert!((0..100).all(|_| sources.admit(ip("10.0.0.1"), now).is_ok()));
 }
@@ -152,24 +146,83 @@ fn memory_is_bounded_when_nothing_refills() {
 }
 
 #[test]
-fn a_table_full_of_sessions_refuses_new_sources_only() {
-    let (sources, now) = sources(Some(2), None);
-    let mut held = Vec::new();
-    let mut refused = 0;
-    for number in 0..1_200_000 {
-        match sources.admit(numbered(number), now) {
-            Ok(permit) => held.push(permit),
-            Err(why) => {
-                assert_eq!(why, Refused::Full);
-                refused += 1;
-            }
-        }
+fn a_faster_rate_does_not_inherit_a_slow_ones_debt() {
+    let hourly = Rate { count: 1, per: Duration::from_secs(3600) };
+    let (sources, now) = sources(None, None);
+    sources.set(&PerSource { rate: Some(hourly), ..settings(None, None) }, now);
+    assert!(sources.admit(ip("10.0.0.1"), now).is_ok());
+    sources.set(&settings(None, Some(1_000)), now);
+    assert_eq!(
+        sources.admit(ip("10.0.0.1"), now).unwrap_err(),
+        Refused::Rate(Duration::from_millis(1))
+    );
+}
+
+fn admit(shard: &mut Shard, number: usize, terms: &Terms) -> Admission {
+    shard.admit(Key::new(numbered(u32::try_from(number).unwrap()), 64), terms)
+}
+
+/// A shard of full size with a session for each of its sources.
+fn full_shard() -> (Shard, Terms) {
+    let rate = Rate { count: 2, per: Duration::from_secs(1) };
+    let terms = Terms { max: 5, pace: Pace::new(Some(rate)), now: 0 };
+    let mut shard = Shard::with_capacity(SHARD_MAX);
+    for number in 0..SHARD_MAX {
+        assert!(matches!(admit(&mut shard, number, &terms), Admission::Counted));
     }
-    assert_eq!(held.len(), SOURCES_MAX);
-    assert_eq!(refused, 1_200_000 - SOURCES_MAX);
-    assert!(sources.admit(numbered(0), now).is_ok(), "a known source is still served");
-    drop(held);
-    assert_eq!(sources.count_sources(), 0);
+    (shard, terms)
+}
+
+#[test]
+fn a_shard_full_of_sessions_refuses_new_sources_only() {
+    let (mut shard, terms) = full_shard();
+    let new = admit(&mut shard, SHARD_MAX, &terms);
+    assert!(matches!(new, Admission::Refused(Refused::Full)));
+    assert!(matches!(admit(&mut shard, 7, &terms), Admission::Counted));
+}
+
+#[test]
+fn the_only_idle_source_makes_room_wherever_it_is() {
+    for idle in [0, 127, 128, 9_000, SHARD_MAX - 1] {
+        let (mut shard, terms) = full_shard();
+        let key = |number: usize| Key::new(numbered(u32::try_from(number).unwrap()), 64);
+        shard.release(key(idle), true);
+        assert!(matches!(admit(&mut shard, SHARD_MAX, &terms), Admission::Counted));
+        assert_eq!(shard.len(), SHARD_MAX);
+        // The others are still counted: all can be released, and none is left.
+        (0..=SHARD_MAX).filter(|&number| number != idle).for_each(|n| shard.release(key(n), false));
+        assert_eq!(shard.len(), 0);
+    }
+}
+
+#[test]
+fn of_the_idle_the_one_that_refills_soonest_makes_room() {
+    let (mut shard, terms) = full_shard();
+    let key = |number: usize| Key::new(numbered(u32::try_from(number).unwrap()), 64);
+    // Of these three, 20 has taken one token, the others two.
+    admit(&mut shard, 10, &terms);
+    admit(&mut shard, 30, &terms);
+    for idle in [10, 10, 20, 30, 30] {
+        shard.release(key(idle), true);
+    }
+    assert!(matches!(admit(&mut shard, SHARD_MAX, &terms), Admission::Counted));
+    let refused = |number| matches!(admit(&mut shard, number, &terms), Admission::Refused(_));
+    assert!([10, 30].into_iter().all(refused), "their buckets are remembered to be empty");
+}
+
+#[test]
+fn a_shard_grows_by_exchange_and_keeps_all() {
+    let (mut shard, terms) = (Shard::with_capacity(4), full_shard().1);
+    for number in 0..4 {
+        admit(&mut shard, number, &terms);
+    }
+    assert!(matches!(admit(&mut shard, 4, &terms), Admission::NeedsRoom(8)));
+    let mut room = Shard::with_capacity(8);
+    shard.grow_into(&mut room);
+    assert_eq!((shard.len(), room.len()), (4, 0));
+    assert!(matches!(admit(&mut shard, 4, &terms), Admission::Counted));
+    shard.grow_into(&mut Shard::with_capacity(8));
+    assert_eq!(shard.len(), 5, "a second exchange for the same need changes nothing");
 }
 
 #[test]

@@ -1,0 +1,167 @@
+//! Faults of our own: a worker and the control thread die, and clients hardly notice.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::events::Event;
+use super::plant::Plant;
+use super::{Failure, keep_serving, lock};
+use crate::balance::{Ask, Balancer, Candidates, Member, Selector};
+use crate::config;
+use crate::net::Address;
+use crate::plugin::{Cause, Registry};
+use crate::worker::Command;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running plant before an echoing backend.
+struct Running {
+    plant: Arc<Mutex<Plant>>,
+    control: JoinHandle<Result<(), Failure>>,
+    address: SocketAddr,
+}
+
+impl Running {
+    fn start(balance: &str, registry: Registry) -> Self {
+        let file = format!(
+            "runtime.workers = 2\n\
+             listener.l = {{ address = '127.0.0.1:0', pool = 'p' }}\n\
+             pool.p = {{ backends = ['{}'], balance = '{balance}' }}\n",
+            echo()
+        );
+        let config = config::parse(&file, "test.toml", &|_| None).config.unwrap();
+        let plant = Plant::start(config, registry, None).unwrap();
+        let Address::Tcp(address) = plant.bound()[0].address else { panic!("not TCP") };
+        let plant = Arc::new(Mutex::new(plant));
+        let lent = Arc::clone(&plant);
+        let control = std::thread::spawn(move || keep_serving(&lent, None));
+        Self { plant, control, address }
+    }
+
+    /// A client that was answered.
+    fn client(&self) -> TcpStream {
+        let mut client = TcpStream::connect(self.address).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        exchange(&mut client).unwrap();
+        client
+    }
+
+    fn stop(self) {
+        let control = &self.control;
+        eventually("control takes the order to stop", || {
+            lock(&self.plant).report(Event::Quit);
+            control.is_finished()
+        });
+        self.control.join().unwrap().unwrap();
+    }
+}
+
+fn echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || io::copy(&mut &stream, &mut &stream));
+        }
+    });
+    address
+}
+
+fn exchange(client: &mut TcpStream) -> io::Result<()> {
+    client.write_all(b"ping")?;
+    client.read_exact(&mut [0; 4])
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < until, "never: {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_worker_that_dies_is_replaced_and_its_sessions_are_reset() {
+    let running = Running::start("round_robin", Registry::with_builtins());
+    let mut clients: Vec<TcpStream> = (0..8).map(|_| running.client()).collect();
+    lock(&running.plant).command_all(|| Command::Fault);
+    for client in &mut clients {
+        let error = client.read(&mut [0; 1]).expect_err("a reset, not an end");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+    assert_eq!(lock(&running.plant).ended(Cause::Panic), 8);
+    // Its listening sockets were never closed, so nobody is refused meanwhile.
+    let again: Vec<TcpStream> = (0..8).map(|_| running.client()).collect();
+    eventually("all sessions are with workers", || lock(&running.plant).sessions() == 8);
+    drop(again);
+    eventually("no session is left", || lock(&running.plant).sessions() == 0);
+    running.stop();
+}
+
+#[test]
+fn control_is_started_anew_and_sessions_live_on() {
+    let running = Running::start("round_robin", Registry::with_builtins());
+    let mut client = running.client();
+    eventually("control has died", || {
+        lock(&running.plant).report(Event::Fault);
+        running.plant.is_poisoned()
+    });
+    exchange(&mut client).unwrap();
+    drop(client);
+    running.client();
+    running.stop();
+}
+
+/// Panics at every second session.
+struct Shaky;
+
+impl Balancer for Shaky {
+    fn selector(&self, _members: &[Member]) -> Box<dyn Selector> {
+        Box::new(ShakySelector(std::sync::atomic::AtomicUsize::new(0)))
+    }
+}
+
+struct ShakySelector(std::sync::atomic::AtomicUsize);
+
+impl Selector for ShakySelector {
+    fn pick(&self, _ask: &Ask, _candidates: &dyn Candidates) -> Option<usize> {
+        let number = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        assert!(number.is_multiple_of(2), "shaky");
+        Some(0)
+    }
+}
+
+#[test]
+fn a_panic_in_one_sessions_handling_ends_that_session_alone() {
+    let mut registry = Registry::with_builtins();
+    registry.balancer("shaky", |_| Ok(Box::new(Shaky)));
+    let running = Running::start("shaky", registry);
+    for _ in 0..10 {
+        let mut good = running.client();
+        let mut bad = TcpStream::connect(running.address).unwrap();
+        bad.set_read_timeout(Some(PATIENCE)).unwrap();
+        let error = bad.read(&mut [0; 1]).expect_err("a reset, not an end");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        exchange(&mut good).unwrap();
+    }
+    assert_eq!(lock(&running.plant).ended(Cause::Panic), 10);
+    eventually("no session is left", || lock(&running.plant).sessions() == 0);
+    running.stop();
+}
+
+#[test]
+fn ten_long_connections_are_never_spread_worse_than_six_to_four() {
+    let running = Running::start("round_robin", Registry::with_builtins());
+    for trial in 0..100 {
+        let clients: Vec<TcpStream> = (0..10).map(|_| running.client()).collect();
+        let loads = lock(&running.plant).sessions_by_worker();
+        assert_eq!(loads.iter().sum::<usize>(), 10, "trial {trial}: {loads:?}");
+        assert!(loads.iter().all(|&load| (4..=6).contains(&load)), "trial {trial}: {loads:?}");
+        drop(clients);
+        eventually("no session is left", || lock(&running.plant).sessions() == 0);
+    }
+    running.stop();
+}

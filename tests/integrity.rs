@@ -1,0 +1,193 @@
+//! Many bytes: each of them arrives, once, in order, and what is lost is told.
+
+#![allow(clippy::unwrap_used, reason = "a test fails loudly and says where")]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use fastrand::Rng;
+use sha2::{Digest, Sha256};
+use support::{Backend, End, Forebay, Pattern, Peer, SOON, Start, pause};
+
+/// Bytes each way of one connection.
+const LENGTH: u64 = 8 << 20;
+
+/// Connections at once.
+const CONNECTIONS: u64 = 200;
+
+/// Bytes that lie unread when the upstream resets.
+const UNREAD: u64 = 4 << 20;
+
+fn before(backend: &Backend, splice: &str) -> Forebay {
+    let config = Forebay::simple(&[backend.address()], "");
+    Start::new(config).splice(splice).sessions().start()
+}
+
+#[test]
+fn eight_megabytes_each_way_at_once_are_equal_over_200_connections() {
+    let (up, down) = (Pattern::new(1), Pattern::new(2));
+    let expected = [hash(up), hash(down)];
+    let [to_upstream, to_client] = expected.clone();
+    let backend = Backend::scripted(move |peer| {
+        let seed = u64::from(peer.stream().peer_addr().unwrap().port());
+        let digest = exchange(peer, down, seed);
+        // What the upstream received is told to the client by how it ends.
+        if digest != to_upstream {
+            peer.reset_when_closed();
+        }
+    });
+    for splice in ["never", "always", "auto"] {
+        let forebay = before(&backend, splice);
+        let address = forebay.address("web");
+        let wrong = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for number in 0..CONNECTIONS {
+                let (wrong, to_client) = (&wrong, &to_client);
+                scope.spawn(move || {
+                    let mut client = Peer::connect(address);
+                    if exchange(&mut client, up, number) != *to_client {
+                        wrong.lock().unwrap().push(number);
+                    }
+                });
+            }
+        });
+        assert_eq!(wrong.into_inner().unwrap(), Vec::<u64>::new(), "splice {splice}");
+        expect_spliced(&forebay, splice);
+    }
+}
+
+/// Of so much, splice(2) moves the larger part, if it may: there are more halves here than pipes.
+fn expect_spliced(forebay: &Forebay, splice: &str) {
+    let count = usize::try_from(CONNECTIONS).unwrap();
+    support::eventually(SOON, || forebay.sessions().len() == count);
+    let sessions = forebay.sessions();
+    let moved: u64 = sessions.iter().map(|session| session.bytes_up + session.bytes_down).sum();
+    let spliced: u64 = sessions.iter().map(|session| session.spliced).sum();
+    assert_eq!(moved, CONNECTIONS * LENGTH * 2);
+    let least = match splice {
+        // 48 pipes serve 400 directions; whoever finds none free copies.
+        "always" => moved / 100 * 50,
+        "auto" => moved / 100 * 5,
+        _ => 0,
+    };
+    assert!(
+        spliced >= least && (splice != "never" || spliced == 0),
+        "{splice}: {spliced} of {moved}"
+    );
+}
+
+/// Sends the pattern in random pieces and reads to the end at the same time; the digest of what came.
+fn exchange(peer: &mut Peer, pattern: Pattern, seed: u64) -> Option<(u64, Vec<u8>)> {
+    let mut writer = Peer::new(peer.stream().try_clone().unwrap());
+    for end in [&writer, peer] {
+        end.within(Duration::from_secs(60));
+    }
+    let (length, digest, end) = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut random = Rng::with_seed(seed);
+            let mut sent = 0;
+            while sent < LENGTH {
+                let most = usize::try_from(LENGTH - sent).unwrap().min(random.usize(1..=64 * 1024));
+                writer.send(pattern.piece(sent, most));
+                sent += most as u64;
+            }
+            writer.finish();
+        });
+        peer.digest()
+    });
+    (end == End::Eof).then_some((length, digest))
+}
+
+fn hash(pattern: Pattern) -> Option<(u64, Vec<u8>)> {
+    let mut hash = Sha256::new();
+    let mut position = 0;
+    while position < LENGTH {
+        let piece = pattern.piece(position, usize::try_from(LENGTH - position).unwrap());
+        hash.update(piece);
+        position += piece.len() as u64;
+    }
+    Some((LENGTH, hash.finalize().to_vec()))
+}
+
+#[test]
+fn what_lies_unread_when_the_upstream_resets_is_delivered_and_then_the_reset() {
+    for splice in ["never", "always"] {
+        let (tells, told) = channel();
+        let backend = Backend::scripted(move |peer| {
+            let (acknowledged, pattern) = (fill(peer), Pattern::new(3));
+            let _ = tells.send((acknowledged, pattern));
+            peer.reset_when_closed();
+        });
+        let forebay = before(&backend, splice);
+        for seed in 0..20 {
+            let mut client = Peer::connect_small(forebay.address("web"), 32 * 1024);
+            let (acknowledged, pattern) = told.recv_timeout(SOON).unwrap();
+            read_slowly(&mut client, pattern, acknowledged, seed);
+        }
+    }
+}
+
+/// Sends until the reader's side is full or UNREAD is on its way; what the proxy's kernel has taken.
+fn fill(peer: &mut Peer) -> u64 {
+    peer.within(Duration::from_millis(300));
+    let sent = peer.send_pattern(Pattern::new(3), UNREAD);
+    sent - support::unacknowledged(peer.stream())
+}
+
+fn read_slowly(client: &mut Peer, pattern: Pattern, least: u64, seed: u64) {
+    let mut random = Rng::with_seed(seed);
+    let mut got = 0;
+    let end = loop {
+        match client.read_some(random.usize(1..=128 * 1024)) {
+            Ok(bytes) => {
+                assert_eq!(pattern.first_difference(got, &bytes), None);
+                got += bytes.len() as u64;
+            }
+            Err(end) => break end,
+        }
+        if random.u32(..20) == 0 {
+            pause(Duration::from_millis(random.u64(..20)));
+        }
+    };
+    assert_eq!(end, End::Reset);
+    assert!(got >= least, "{got} of {least} acknowledged bytes");
+}
+
+#[test]
+fn urgent_data_neither_freezes_nor_truncates() {
+    let (tells, told) = channel();
+    let backend = Backend::scripted(move |peer| {
+        let all = peer.read_all();
+        peer.send(b"seen");
+        let _ = tells.send(all);
+    });
+    for splice in ["never", "always", "auto"] {
+        let forebay = before(&backend, splice);
+        let mut client = Peer::connect(forebay.address("web"));
+        let (first, second) = (vec![b'a'; 200_000], vec![b'b'; 200_000]);
+        client.send(&first);
+        client.send_urgent(b'!');
+        client.send(&second);
+        client.finish();
+        let (bytes, end) = told.recv_timeout(SOON).unwrap();
+        assert_eq!(end, End::Eof);
+        // The urgent byte itself is not part of the stream (tcp(7), SO_OOBINLINE).
+        let stream: Vec<u8> = bytes.into_iter().filter(|&byte| byte != b'!').collect();
+        assert!(stream == [first, second].concat(), "{} bytes", stream.len());
+        client.expect_then_eof(b"seen");
+    }
+}
+
+/// The harness itself: two ends without a proxy between them.
+#[test]
+fn the_exchange_is_equal_without_a_proxy() {
+    let backend = Backend::scripted(|peer| {
+        let _ = exchange(peer, Pattern::new(2), 1);
+    });
+    let address: SocketAddr = backend.address();
+    assert_eq!(exchange(&mut Peer::connect(address), Pattern::new(1), 2), hash(Pattern::new(2)));
+}

@@ -1,0 +1,221 @@
+//! Stopping: what signals do, what becomes of sessions, and of connections that nobody has accepted yet.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails loudly and says where")]
+
+mod support;
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use support::{
+    Backend, End, Exit, Forebay, Line, Netns, Peer, RIGHT, SOON, Start, comes_true, eventually,
+    pause, root_or_left_out,
+};
+
+/// A forebay with one session that has moved bytes.
+fn with_a_session(shutdown: &str) -> (Forebay, Backend, Peer) {
+    let backend = Backend::echo();
+    let config = Forebay::simple(&[backend.address()], "");
+    let forebay = Forebay::start(&format!("[shutdown]\n{shutdown}\n{config}"));
+    let mut client = Peer::connect(forebay.address("web"));
+    say(&mut client);
+    (forebay, backend, client)
+}
+
+#[track_caller]
+fn say(client: &mut Peer) {
+    client.send(b"hello");
+    client.expect(b"hello");
+}
+
+/// True exactly when a new client does not get through: its SYN is dropped, or answered by a reset.
+fn refuses(address: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&address, Duration::from_millis(300)).is_err()
+}
+
+/// True exactly when a new client is served.
+fn serves(address: SocketAddr) -> bool {
+    let Ok(mut client) = Peer::try_connect(address) else { return false };
+    client.send(b"x");
+    client.read_some(1).is_ok()
+}
+
+#[test]
+fn a_terminated_process_lets_its_sessions_finish() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let (mut forebay, _backend, mut client) = with_a_session("timeout = \"30s\"");
+        let address = forebay.address("web");
+        forebay.signal(signal);
+        eventually(SOON, || refuses(address));
+        say(&mut client);
+        assert!(forebay.is_running());
+        client.finish();
+        client.expect_eof();
+        assert_eq!(forebay.wait_exit(SOON), Exit::Code(0));
+    }
+}
+
+#[test]
+fn what_is_left_at_the_deadline_is_reset() {
+    let (mut forebay, _backend, mut client) = with_a_session("timeout = \"1500ms\"");
+    let began = Instant::now();
+    forebay.signal(Signal::TERM);
+    client.expect_reset();
+    let time = began.elapsed();
+    assert!(time > Duration::from_millis(1400) && time < Duration::from_millis(2500), "{time:?}");
+    assert_eq!(forebay.wait_exit(SOON), Exit::Code(0));
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let (mut forebay, _backend, mut client) = with_a_session("timeout = \"60s\"");
+    let address = forebay.address("web");
+    forebay.signal(Signal::TERM);
+    eventually(SOON, || refuses(address));
+    say(&mut client);
+    let began = Instant::now();
+    forebay.signal(Signal::TERM);
+    client.expect_reset();
+    assert!(matches!(forebay.wait_exit(SOON), Exit::Code(_)));
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[test]
+fn quit_drains_without_bound() {
+    let (mut forebay, _backend, mut client) = with_a_session("timeout = \"100ms\"");
+    let address = forebay.address("web");
+    forebay.signal(Signal::QUIT);
+    eventually(SOON, || refuses(address));
+    pause(Duration::from_millis(500));
+    say(&mut client);
+    client.finish();
+    client.expect_eof();
+    assert_eq!(forebay.wait_exit(SOON), Exit::Code(0));
+}
+
+#[test]
+fn accepting_goes_on_during_the_delay() {
+    let (mut forebay, _backend, client) = with_a_session("delay = \"1500ms\"");
+    let (address, began) = (forebay.address("web"), Instant::now());
+    forebay.signal(Signal::TERM);
+    drop(client);
+    while began.elapsed() < Duration::from_millis(1200) {
+        assert!(serves(address), "after {:?}", began.elapsed());
+        pause(Duration::from_millis(50));
+    }
+    eventually(SOON, || refuses(address));
+    assert_eq!(forebay.wait_exit(SOON), Exit::Code(0));
+}
+
+#[test]
+fn signals_without_a_meaning_yet_change_nothing() {
+    let (mut forebay, _backend, mut client) = with_a_session("");
+    for signal in [Signal::USR1, Signal::USR2, Signal::PIPE, Signal::WINCH] {
+        forebay.signal(signal);
+        pause(Duration::from_millis(50));
+        say(&mut client);
+    }
+    assert!(forebay.is_running() && serves(forebay.address("web")));
+}
+
+#[test]
+fn nobody_who_got_through_to_a_stopping_process_is_lost_with_1_worker() {
+    expect_nobody_lost(1);
+}
+
+#[test]
+fn nobody_who_got_through_to_a_stopping_process_is_lost_with_4_workers() {
+    expect_nobody_lost(4);
+}
+
+/// What became of the clients.
+#[derive(Debug, Default)]
+struct Fates {
+    served: AtomicUsize,
+    not_connected: AtomicUsize,
+    reset_late: AtomicUsize,
+    lost: AtomicUsize,
+}
+
+/// Clients that wait in the kernel's queue while the process is stopped.
+const QUEUED: usize = 200;
+
+/// New clients after that, one a millisecond, and how many of them come before the signal.
+const COMING: usize = 2000;
+const BEFORE: usize = 300;
+
+/// `shutdown.timeout`; sessions here take far less.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+fn expect_nobody_lost(workers: usize) {
+    if root_or_left_out() {
+        return;
+    }
+    let (left, right) = (Netns::new(), Netns::new());
+    let _line = Line::round_trip(Duration::from_millis(20)).join(&left, &right);
+    right.run(&["sysctl", "-q", "-w", "net.ipv4.tcp_migrate_req=0"]);
+    let backend = right.enter(Backend::echo);
+    let config = format!(
+        "[runtime]\nworkers = {workers}\n[shutdown]\ntimeout = \"5s\"\n\
+         [listener.web]\naddress = \"{RIGHT}:0\"\npool = \"app\"\n\
+         [pool.app]\nbackends = [\"{}\"]\n",
+        backend.address()
+    );
+    let mut forebay = Start::new(config).under(&right.prefix()).start();
+    let address = forebay.address("web");
+    let (fates, waiting) = (Fates::default(), AtomicUsize::new(0));
+    left.enter(|| {
+        std::thread::scope(|scope| {
+            forebay.freeze();
+            for _ in 0..QUEUED {
+                scope.spawn(|| {
+                    visit(address, &fates, || _ = waiting.fetch_add(1, Ordering::SeqCst))
+                });
+            }
+            eventually(SOON, || waiting.load(Ordering::SeqCst) == QUEUED);
+            let began = Instant::now();
+            for number in 0..COMING {
+                if number == BEFORE {
+                    forebay.signal(Signal::TERM);
+                    forebay.wake();
+                }
+                let due = began + Duration::from_millis(number as u64);
+                pause(due.saturating_duration_since(Instant::now()));
+                scope.spawn(|| visit(address, &fates, || ()));
+            }
+        });
+    });
+    assert_eq!(forebay.wait_exit(DEADLINE * 2), Exit::Code(0));
+    let served = fates.served.load(Ordering::SeqCst);
+    assert_eq!(fates.lost.load(Ordering::SeqCst), 0, "{fates:?}");
+    // Of those that came before the signal, the handshakes of the last were still on the way.
+    assert!(served >= QUEUED + BEFORE - 50, "{fates:?}");
+    assert!(fates.not_connected.load(Ordering::SeqCst) > 0, "it never stopped: {fates:?}");
+}
+
+/// One client: whoever has connected is owed an answer, or past the deadline a reset.
+fn visit(address: SocketAddr, fates: &Fates, connected: impl FnOnce()) {
+    let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_secs(2)) else {
+        fates.not_connected.fetch_add(1, Ordering::SeqCst);
+        return;
+    };
+    connected();
+    let (began, mut client) = (Instant::now(), Peer::new(stream));
+    let fate = match client.ask(b"hello") {
+        Ok(()) => &fates.served,
+        Err(Some(End::Reset)) if began.elapsed() >= DEADLINE => &fates.reset_late,
+        Err(_) => &fates.lost,
+    };
+    fate.fetch_add(1, Ordering::SeqCst);
+}
+
+#[test]
+fn a_process_without_sessions_stops_soon() {
+    let backend = Backend::echo();
+    let mut forebay = Forebay::before(&[backend.address()]);
+    forebay.signal(Signal::TERM);
+    assert!(comes_true(Duration::from_secs(3), || !forebay.is_running()));
+    assert_eq!(forebay.wait_exit(SOON), Exit::Code(0));
+}

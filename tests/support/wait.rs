@@ -1,0 +1,43 @@
+//! Waiting: always for a condition, always with a deadline.
+
+use std::time::{Duration, Instant};
+
+/// How often a condition is looked at again.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Gives the processor away for `time`. For pacing a load, never for guessing that something is done.
+#[allow(clippy::disallowed_methods, reason = "the one place in which a test lets time pass")]
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// True exactly when `holds` came true in time.
+pub fn comes_true(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + within;
+    loop {
+        if holds() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        pause(LOOK);
+    }
+}
+
+/// Panics unless `holds` comes true in time.
+#[track_caller]
+pub fn eventually(within: Duration, holds: impl FnMut() -> bool) {
+    assert!(comes_true(within, holds), "did not come true within {within:?}");
+}
+
+/// The first value that `get` has, or a panic when it has none in time.
+#[track_caller]
+pub fn obtain<T>(within: Duration, mut get: impl FnMut() -> Option<T>) -> T {
+    let mut value = None;
+    eventually(within, || {
+        value = get();
+        value.is_some()
+    });
+    value.expect("it came true")
+}

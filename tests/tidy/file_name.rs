@@ -1,0 +1,2 @@
+// stands in src/net/utils.rs
+//! A place for what has no place.

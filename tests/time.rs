@@ -1,0 +1,122 @@
+//! Bounds in time: whoever takes more is cut, at the bound and by a reset; others notice nothing.
+
+#![allow(clippy::unwrap_used, reason = "a test fails loudly and says where")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{Backend, Forebay, Peer, SOON, Start, deaf_address, eventually, pause};
+
+/// Bounds of these tests; a busy machine may add to them, never take away.
+const BOUND: Duration = Duration::from_secs(1);
+const SLACK: Duration = Duration::from_millis(500);
+
+fn with(backend: &Backend, pool: &str) -> Forebay {
+    Start::new(Forebay::simple(&[backend.address()], pool)).sessions().start()
+}
+
+#[track_caller]
+fn expect_bound(began: Instant) {
+    let time = began.elapsed();
+    assert!(time > BOUND.mul_f64(0.95) && time < BOUND + SLACK, "{time:?}");
+}
+
+#[track_caller]
+fn expect_reason(forebay: &Forebay, reason: &str) {
+    assert_eq!(forebay.only_session().reason, reason);
+}
+
+#[test]
+fn an_idle_session_is_reset_on_both_sides() {
+    let backend = Backend::echo();
+    let forebay = with(&backend, "timeout = { idle = \"1s\" }");
+    let mut client = Peer::connect(forebay.address("web"));
+    client.send(b"hello");
+    client.expect(b"hello");
+    let began = Instant::now();
+    client.expect_reset();
+    expect_bound(began);
+    eventually(SOON, || backend.live() == 0);
+    expect_reason(&forebay, "idle_timeout/relay");
+}
+
+#[test]
+fn a_session_that_moves_bytes_in_one_direction_is_not_idle() {
+    let backend = Backend::scripted(|peer| while peer.read_some(16).is_ok() {});
+    let forebay = with(&backend, "timeout = { idle = \"1s\" }");
+    let mut client = Peer::connect(forebay.address("web"));
+    for _ in 0..12 {
+        client.send(b".");
+        pause(BOUND / 5);
+    }
+    assert_eq!((backend.live(), forebay.sessions().len()), (1, 0));
+}
+
+#[test]
+fn a_half_closed_session_that_stands_still_is_reset() {
+    let backend = Backend::silent();
+    let forebay = with(&backend, "timeout = { half_closed = \"1s\" }");
+    let mut client = Peer::connect(forebay.address("web"));
+    client.send(b"hello");
+    client.finish();
+    let began = Instant::now();
+    client.expect_reset();
+    expect_bound(began);
+    expect_reason(&forebay, "half_closed_timeout/relay");
+}
+
+#[test]
+fn a_session_lives_no_longer_than_its_lifetime_even_if_it_moves_bytes() {
+    let backend = Backend::blasting();
+    let pool = "timeout = { lifetime = \"1s\", lifetime_jitter = \"0%\" }";
+    let forebay = with(&backend, pool);
+    let began = Instant::now();
+    let mut client = Peer::connect(forebay.address("web"));
+    while client.read_some(64 * 1024).is_ok() {}
+    expect_bound(began);
+    expect_reason(&forebay, "lifetime/relay");
+}
+
+#[test]
+fn all_attempts_together_take_no_longer_than_the_connect_deadline() {
+    let (deaf, _held) = deaf_address();
+    let config = Forebay::simple(&[deaf], "connect = { timeout = \"1s\", attempts = 1 }");
+    let forebay = Start::new(config).sessions().start();
+    let began = Instant::now();
+    Peer::connect(forebay.address("web")).expect_reset();
+    expect_bound(began);
+    expect_reason(&forebay, "connect_timeout/connect");
+}
+
+#[test]
+fn a_deaf_backend_costs_its_timeout_and_the_next_one_serves() {
+    let (deaf, _held) = deaf_address();
+    let backend = Backend::naming("second");
+    let pool = "balance = \"first\"\nconnect = { timeout = \"1s\", attempts = 2 }";
+    let forebay = Forebay::start(&Forebay::simple(&[deaf, backend.address()], pool));
+    let began = Instant::now();
+    assert_eq!(Peer::connect(forebay.address("web")).line().unwrap(), "second");
+    expect_bound(began);
+}
+
+#[test]
+fn clients_that_do_nothing_cost_others_nothing() {
+    let backend = Backend::echo();
+    let forebay = with(&backend, "timeout = { idle = \"2s\" }");
+    let address = forebay.address("web");
+    let idle: Vec<Peer> = (0..300).map(|_| Peer::connect(address)).collect();
+    let mut times: Vec<Duration> = (0..100)
+        .map(|_| {
+            let began = Instant::now();
+            assert_eq!(Peer::connect(address).ask(b"hello"), Ok(()));
+            began.elapsed()
+        })
+        .collect();
+    times.sort();
+    assert!(times[50] < Duration::from_millis(50), "{:?}", times[50]);
+    for mut client in idle {
+        client.expect_reset();
+    }
+    eventually(SOON, || backend.live() == 0);
+}
