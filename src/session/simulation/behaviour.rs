@@ -219,6 +219,19 @@ fn a_splice_that_urgent_data_stops_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_reset_that_a_splice_kept_to_itself_is_not_a_fin() {
+    let mut world = relaying(|setting| setting.splice = Splice::Always);
+    world.writes(1, 100);
+    world.writes(0, 10);
+    world.links[1].borrow_mut().peer_resets();
+    world.links[1].borrow_mut().moody = true;
+    world.poll();
+    assert!(world.links[1].borrow().error_lost);
+    world.run();
+    assert_eq!(world.saw(0), (100, false, true));
+}
+
+#[test]
 fn over_the_budget_all_is_passed_on_and_nothing_held() {
     for splice in [Splice::Never, Splice::Always] {
         let steps = vec![Step::Write(50_000), Step::HalfClose];

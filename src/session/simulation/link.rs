@@ -34,6 +34,8 @@ pub(super) struct Link {
     pub(super) from: u8,
     /// When the RST came and how many bytes had come before it.
     pub(super) reset_at: Option<(Micros, u64)>,
+    /// True exactly when splice(2) has kept the error to itself, and with it whether a FIN came.
+    pub(super) error_lost: bool,
     /// True exactly when a FIN came, and before any RST.
     pub(super) fin_arrived: bool,
     pub(super) last_acknowledgement: Micros,
@@ -60,6 +62,7 @@ impl Link {
             linger_zero: false,
             rst_out: false,
             reset_at: None,
+            error_lost: false,
             fin_arrived: false,
             last_acknowledgement: clock.get(),
             sent: clock.get(),
