@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use mio::Interest;
 use slab::Slab;
 
 use super::token::Key;
@@ -34,6 +35,25 @@ pub(super) struct Route {
     pub(super) last_failure: Option<ConnectFailure>,
 }
 
+/// What the poll tells of a socket, besides errors and urgent data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Heard {
+    pub(super) read: bool,
+    pub(super) write: bool,
+}
+
+impl Heard {
+    /// That it is readable, and no more.
+    pub(super) const READ: Self = Self { read: true, write: false };
+
+    /// The same in words of the poll. Urgent data shows as EPOLLPRI.
+    pub(super) fn interest(self) -> Interest {
+        let read = self.read.then_some(Interest::READABLE);
+        let write = self.write.then_some(Interest::WRITABLE);
+        [read, write].into_iter().flatten().fold(Interest::PRIORITY, Interest::add)
+    }
+}
+
 /// A session and what its worker knows of it.
 ///
 /// The order of the fields matters: the sockets close before the permits are given back, so that
@@ -53,10 +73,10 @@ pub(super) struct Entry {
     pub(super) queued: bool,
     /// True exactly when it waits for descriptors before it connects.
     pub(super) parked: bool,
-    /// True exactly when the client's socket is registered for writing.
-    pub(super) client_write: bool,
-    /// True exactly when the upstream's socket is registered for writing.
-    pub(super) upstream_write: bool,
+    /// What the client's socket is registered for.
+    pub(super) client_heard: Heard,
+    /// What the upstream's socket is registered for.
+    pub(super) upstream_heard: Heard,
 }
 
 /// The sessions of one worker, each under a key that no other has had.
