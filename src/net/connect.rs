@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use socket2::{Domain, Protocol, SockAddr, Socket as Socket2, Type};
 
-use super::{Socket, listen::keepalive_of, raw};
+use super::{Socket, raw};
 use crate::config::Keepalive;
 
 /// Where to connect to.
@@ -24,7 +24,8 @@ pub enum Destination {
 pub struct ConnectOptions {
     /// Address to connect from; its port is 0.
     pub source: Option<SocketAddr>,
-    /// TCP keepalive.
+    /// TCP keepalive, for [`Socket::keep_alive`] once the connection has lived for a while: four
+    /// system calls that a short one need not pay for.
     pub keepalive: Option<Keepalive>,
     /// TCP_CONGESTION.
     pub congestion: Option<String>,
@@ -65,9 +66,6 @@ fn connect_tcp(address: SocketAddr, options: &ConnectOptions, early: bool) -> io
     let domain = Domain::for_address(address);
     let socket = Socket2::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
-    if let Some(keepalive) = options.keepalive {
-        socket.set_tcp_keepalive(&keepalive_of(keepalive))?;
-    }
     if let Some(congestion) = &options.congestion {
         socket.set_tcp_congestion(congestion.as_bytes())?;
     }

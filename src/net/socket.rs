@@ -8,7 +8,10 @@ use std::time::Duration;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
 use rustix::pipe::{SpliceFlags, splice};
 
-use super::{Liveness, Pipe, Stream, raw};
+use socket2::SockRef;
+
+use super::{Liveness, Pipe, Stream, listen::keepalive_of, raw};
+use crate::config::Keepalive;
 
 /// The other end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +57,20 @@ impl Socket {
     /// The descriptor, for registration.
     pub fn raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+
+    /// True exactly when it is not a unix socket.
+    pub fn is_tcp(&self) -> bool {
+        self.tcp
+    }
+
+    /// Turns TCP keepalive on. The kernel counts the silence from the last segment that came, so
+    /// nothing is lost when this is done late, but before `keepalive.idle` has passed.
+    ///
+    /// # Errors
+    /// What setsockopt(2) says.
+    pub fn keep_alive(&self, keepalive: Keepalive) -> io::Result<()> {
+        SockRef::from(&self.fd).set_tcp_keepalive(&keepalive_of(keepalive))
     }
 
     /// The port at this end; `None` for a unix socket.

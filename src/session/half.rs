@@ -63,8 +63,11 @@ pub(super) struct Half<P> {
     full_reads: u8,
     /// True exactly when bytes are spliced.
     bulk: bool,
-    /// True exactly when the FIN of the source has been passed on.
+    /// True exactly when the FIN of the source has been passed on, or follows from closing.
     pub(super) closed: bool,
+    /// True exactly when the opposite half is closed: nothing is left to do after this one but to
+    /// close both sockets, which sends the FIN as well.
+    pub(super) last: bool,
 }
 
 impl<P> Half<P> {
@@ -76,6 +79,7 @@ impl<P> Half<P> {
             full_reads: 0,
             bulk: false,
             closed: false,
+            last: false,
         }
     }
 
@@ -135,7 +139,12 @@ impl<P> Half<P> {
     }
 
     fn pass_on_end<S: Stream<Pipe = P>>(&mut self, from: &Side<S>, to: &mut Side<S>) -> Flow {
+        let clean = from.ended() == Ended::Fin && to.ended() == Ended::Fin;
         if from.fin() && !self.closed {
+            if self.last && clean {
+                self.closed = true;
+                return Flow::Drained;
+            }
             if let Err(error) = to.stream.shutdown_write() {
                 to.write_failed(&error);
                 return Flow::Cut;

@@ -305,7 +305,9 @@ impl<S: Stream> Session<S> {
         let mut flows = (Flow::Idle, Flow::Idle);
         for _ in 0..ROUNDS {
             let ends = (self.client.ended(), upstream.ended());
+            self.up.last = self.down.closed;
             flows.0 = self.up.pump(&mut self.client, upstream, turn);
+            self.down.last = self.up.closed;
             flows.1 = self.down.pump(upstream, &mut self.client, turn);
             if ends == (self.client.ended(), upstream.ended()) {
                 break;

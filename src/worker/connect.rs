@@ -63,6 +63,7 @@ impl Worker {
             generation: key.generation,
             queued: false,
             parked: false,
+            kept_alive: true,
             client_heard: Heard::READ,
             upstream_heard: Heard::READ,
         });
@@ -143,6 +144,7 @@ impl Worker {
         let now = self.now;
         let Some(entry) = self.table.get_mut(key) else { return Begun::Yes };
         entry.upstream_heard = heard;
+        entry.kept_alive = entry.route.pool.options.keepalive.is_none() || !socket.is_tcp();
         if connected {
             entry.connected = Some(now);
             entry.session.connected(socket, now);

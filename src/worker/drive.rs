@@ -63,6 +63,7 @@ impl Worker {
     /// Interest in writing stays once it is registered: edge-triggered, it costs nothing while
     /// nothing was refused, and taking it back would cost a system call.
     fn watch(&mut self, key: Key) {
+        self.keep_alive(key);
         self.arm(key);
         let Some(entry) = self.table.get_mut(key) else { return };
         for who in [Who::Client, Who::Upstream] {
@@ -83,11 +84,26 @@ impl Worker {
         }
     }
 
+    /// Turns keepalive on for an upstream that has lived for a while.
+    fn keep_alive(&mut self, key: Key) {
+        let Some(entry) = self.table.get_mut(key) else { return };
+        if entry.keepalive_due().is_none_or(|due| self.now < due) {
+            return;
+        }
+        entry.kept_alive = true;
+        let keepalive = entry.route.pool.options.keepalive;
+        if let (Some(upstream), Some(keepalive)) = (entry.session.upstream_stream(), keepalive) {
+            // Fails only for a connection that is broken, as an event will tell.
+            let _ = upstream.keep_alive(keepalive);
+        }
+    }
+
     /// Arms the session's timer if it has to fire sooner than it would. One that fires too soon
     /// finds nothing due and is armed anew, so that moving bytes costs no timer.
     pub(super) fn arm(&mut self, key: Key) {
         let Some(entry) = self.table.get_mut(key) else { return };
-        let Some(deadline) = entry.session.deadline() else { return };
+        let deadlines = [entry.session.deadline(), entry.keepalive_due()];
+        let Some(deadline) = deadlines.into_iter().flatten().min() else { return };
         let tick = self.tick(deadline, Rounding::Up);
         if self.wheel.armed(key.index).is_none_or(|armed| tick < armed) {
             self.wheel.arm(key.index, tick);

@@ -1,7 +1,7 @@
 //! The sessions of one worker.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::Interest;
 use slab::Slab;
@@ -73,10 +73,23 @@ pub(super) struct Entry {
     pub(super) queued: bool,
     /// True exactly when it waits for descriptors before it connects.
     pub(super) parked: bool,
+    /// True exactly when the upstream's socket is kept alive, or is not to be.
+    pub(super) kept_alive: bool,
     /// What the client's socket is registered for.
     pub(super) client_heard: Heard,
     /// What the upstream's socket is registered for.
     pub(super) upstream_heard: Heard,
+}
+
+/// Keepalive is turned on after this, or after `keepalive.idle` if that is less.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
+
+impl Entry {
+    /// When the upstream's socket is to be kept alive, if it is not yet.
+    pub(super) fn keepalive_due(&self) -> Option<Instant> {
+        let after = self.route.pool.options.keepalive.filter(|_| !self.kept_alive)?.idle;
+        Some(self.connected? + after.min(KEEPALIVE_AFTER))
+    }
 }
 
 /// The sessions of one worker, each under a key that no other has had.
