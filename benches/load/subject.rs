@@ -17,6 +17,9 @@ use crate::workload::Service;
 /// A proxy that is not ready or not gone after this never will be.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// So often a proxy is started until it can be told that it does not start.
+const TRIES: u32 = 3;
+
 /// Which program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -91,6 +94,17 @@ impl Running {
 impl Subject {
     /// Starts the proxy in front of `server` and waits until it accepts.
     pub(crate) fn start(&self, arguments: &Arguments, server: &Server) -> io::Result<Running> {
+        // A port that was free a moment ago may have become the near end of a connection.
+        let mut tries = 1;
+        loop {
+            match self.try_start(arguments, server) {
+                Err(_) if tries < TRIES => tries += 1,
+                other => return other,
+            }
+        }
+    }
+
+    fn try_start(&self, arguments: &Arguments, server: &Server) -> io::Result<Running> {
         let to = |service| server.address(service);
         if self.kind == Kind::Direct {
             let addresses = Service::ALL.map(|service| (service, to(service))).to_vec();
