@@ -27,6 +27,15 @@ fn without_descriptors_sessions_go_on_and_accepting_resumes_by_itself() {
     if left_out(&["prlimit"]) {
         return;
     }
+    // The middle one of three: a busy machine may delay a single one.
+    let mut times = [(); 3].map(|()| run_out_of_descriptors());
+    times.sort();
+    assert!(times[1] <= Duration::from_millis(150), "accepting resumed after {times:?}");
+}
+
+/// Takes the descriptors away from a process with sessions; how long after some are free again it
+/// serves a client that was waiting all the time.
+fn run_out_of_descriptors() -> Duration {
     let backend = Backend::echo();
     let config = Forebay::simple(&[backend.address()], "");
     let forebay = Forebay::start(&format!("[runtime]\nworkers = 2\n{config}"));
@@ -46,7 +55,7 @@ fn without_descriptors_sessions_go_on_and_accepting_resumes_by_itself() {
     pause(Duration::from_secs(2));
     let (cpu, lines) = (forebay.cpu() - cpu, forebay.lines() - lines);
     assert!(cpu < Duration::from_millis(100), "{cpu:?} of 2 s while it is full");
-    assert!(lines <= 6, "{lines} lines in 2 s:\n{}", forebay.said());
+    assert!(lines <= 3, "{lines} lines in 2 s:\n{}", forebay.said());
     old.iter_mut().for_each(say);
 
     let mut waiting: Vec<Peer> = new.into_iter().filter(is_waiting).collect();
@@ -56,8 +65,8 @@ fn without_descriptors_sessions_go_on_and_accepting_resumes_by_itself() {
     let served =
         obtain(SOON, || waiting.iter().position(|client| support::unread(client.stream()) > 0));
     let time = began.elapsed();
-    assert!(time < Duration::from_millis(250), "accepting resumed after {time:?}");
     waiting.swap_remove(served).expect(b"hello");
+    time
 }
 
 /// True exactly when the client has neither been served nor told that it will not be.

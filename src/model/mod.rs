@@ -14,6 +14,7 @@ mod counters;
 mod limit;
 mod rate;
 mod sources;
+mod throttle;
 
 pub use assemble::{Objects, Resolved, keepalive};
 pub use backend::{Backend, Endpoint};
@@ -25,3 +26,4 @@ pub use pool::{Member, Picked, Pool, PoolView};
 pub use rate::RateLimiter;
 pub use snapshot::{Model, Snapshot, SocketId};
 pub use sources::{Refused, SOURCES_MAX, SourcePermit, Sources};
+pub use throttle::Throttle;

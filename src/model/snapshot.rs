@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-use super::{Budget, Count, Ends, Gauges, Limit, ListenerView, Wake};
+use super::{Budget, Count, Ends, Gauges, Limit, ListenerView, Throttle, Wake};
 
 /// Names a listening socket's address for as long as it is bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,6 +36,8 @@ pub struct Model {
     pub ends: Ends,
     /// Facts that an observer was too slow for.
     pub dropped_facts: Count,
+    /// Says when it may be said that descriptors have run out.
+    pub complaints: Throttle,
     /// What all clocks of the process count from.
     pub epoch: Instant,
 }
@@ -50,6 +52,7 @@ impl Model {
             gauges: (0..workers).map(|_| Gauges::default()).collect(),
             ends: Ends::default(),
             dropped_facts: Count::default(),
+            complaints: Throttle::default(),
             epoch,
         }
     }

@@ -136,7 +136,7 @@ impl Worker {
         }
         if is_exhaustion(error) {
             self.gauges().exhausted.add(1);
-            if self.ears.may_complain(self.now) {
+            if self.model.complaints.may_speak(self.model.epoch, self.now) {
                 tracing::error!(worker = self.number, %error, "cannot accept, trying again in 100 ms");
             }
             return Some(Stop::Paused(self.now + RETRY));

@@ -66,7 +66,6 @@ pub(super) struct Ears {
     /// Hand-overs that may still be made in this second.
     hand_overs: u32,
     second: Instant,
-    complained: Option<Instant>,
 }
 
 impl Ears {
@@ -78,7 +77,6 @@ impl Ears {
             waited: Vec::new(),
             hand_overs: HAND_OVERS,
             second: now,
-            complained: None,
         }
     }
 
@@ -206,16 +204,5 @@ impl Ears {
         let may = self.hand_overs > 0;
         self.hand_overs = self.hand_overs.saturating_sub(1);
         may
-    }
-
-    /// True exactly when nothing was said for a second.
-    pub(super) fn may_complain(&mut self, now: Instant) -> bool {
-        let quiet = self
-            .complained
-            .is_none_or(|last| now.saturating_duration_since(last) >= Duration::from_secs(1));
-        if quiet {
-            self.complained = Some(now);
-        }
-        quiet
     }
 }
