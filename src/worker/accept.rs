@@ -9,7 +9,7 @@ use mio::Interest;
 use mio::unix::SourceFd;
 
 use super::Worker;
-use super::command::{Accepted, Command};
+use super::command::{Accepted, Command, Counted};
 use super::ears::Stop;
 use super::end::LOG;
 use super::table::Entrance;
@@ -31,13 +31,24 @@ const IMBALANCE: usize = 2;
 
 impl Worker {
     pub(super) fn adopt(&mut self, id: SocketId, socket: Arc<ListeningSocket>) {
-        let fd = socket.raw_fd();
         let index = self.ears.add(id, socket);
-        let token = About::Ear(index).into();
-        let registry = self.poll.registry();
-        if let Err(error) = registry.register(&mut SourceFd(&fd), token, Interest::READABLE) {
-            tracing::error!(worker = self.number, %error, "cannot listen to a socket");
+        self.hear(index);
+    }
+
+    /// Registers a socket with the poll. True exactly when events tell of clients from now on.
+    fn hear(&mut self, index: usize) -> bool {
+        let Some(ear) = self.ears.get_mut(index) else { return false };
+        if !ear.heard {
+            let (fd, token) = (ear.socket.raw_fd(), About::Ear(index).into());
+            let registry = self.poll.registry();
+            match registry.register(&mut SourceFd(&fd), token, Interest::READABLE) {
+                Ok(()) => ear.heard = true,
+                Err(error) => {
+                    tracing::error!(worker = self.number, %error, "cannot listen to a socket yet");
+                }
+            }
         }
+        ear.heard
     }
 
     /// Accepts from every socket on which something may wait.
@@ -53,20 +64,22 @@ impl Worker {
         // Whoever was woken and did not need the permit leaves it to the next in line.
         self.model.sessions.pass_on();
         for index in waited {
-            let id = self.ears.get(index).map(|ear| ear.id);
-            if let Some(view) = id.and_then(|id| self.snapshot.listeners.get(&id)) {
+            if let Some(view) = self.ears.get_mut(index).and_then(|ear| ear.view.as_ref()) {
                 view.listener.limit.pass_on();
             }
         }
     }
 
     fn accept_batch(&mut self, index: usize) {
-        let Some(ear) = self.ears.get(index) else { return };
-        let (id, socket, retiring) = (ear.id, Arc::clone(&ear.socket), ear.retiring);
+        let Some(ear) = self.ears.get_mut(index) else { return };
+        if let Some(view) = self.snapshot.listeners.get(&ear.id) {
+            ear.view = Some(Arc::clone(view));
+        }
+        let (socket, view, retiring) = (Arc::clone(&ear.socket), ear.view.clone(), ear.retiring);
         let too_late = retiring
             .and_then(|retiring| retiring.reset_after)
             .is_some_and(|reset_after| self.now >= reset_after);
-        let stop = match self.snapshot.listeners.get(&id).cloned() {
+        let stop = match view {
             Some(view) if !too_late => self.accept_some(&socket, &view),
             Some(_) | None => self.reset_some(&socket),
         };
@@ -75,7 +88,8 @@ impl Worker {
             let _ = self.poll.registry().deregister(&mut SourceFd(&socket.raw_fd()));
             return self.ears.remove(index);
         }
-        self.ears.stopped(index, stop);
+        let deaf = stop == Stop::Empty && !self.hear(index);
+        self.ears.stopped(index, if deaf { Stop::Paused(self.now + RETRY) } else { stop });
     }
 
     /// A client over a cap that is to wait stays in the kernel's backlog, so the rights of one more
@@ -182,7 +196,9 @@ impl Worker {
                 entrance.source = source;
                 let listener = Arc::clone(view);
                 let (socket, entrance) = (Some(socket), Some(entrance));
-                self.place(Accepted { socket, client, listener, entrance, at: self.now });
+                let counted = Counted::new(&self.model, self.number);
+                let at = self.now;
+                self.place(Accepted { socket, client, listener, entrance, at, counted });
             }
         }
     }
@@ -202,18 +218,16 @@ impl Worker {
     }
 
     /// Serves a client here, or where there is clearly less to do.
-    fn place(&mut self, accepted: Accepted) {
-        let here = self.gauges().sessions.fetch_add(1, Relaxed) + 1;
+    fn place(&mut self, mut accepted: Accepted) {
+        let here = self.gauges().sessions.load(Relaxed);
         let Some(there) = self.less_loaded(here, &accepted.client) else {
             return self.serve(accepted);
         };
-        self.model.gauges[there].sessions.fetch_add(1, Relaxed);
-        self.gauges().sessions.fetch_sub(1, Relaxed);
+        accepted.counted = Counted::new(&self.model, there);
         match self.fleet.send(there, Command::Serve(Box::new(accepted))) {
             Ok(()) => self.gauges().handed_over.add(1),
-            Err(Command::Serve(accepted)) => {
-                self.model.gauges[there].sessions.fetch_sub(1, Relaxed);
-                self.gauges().sessions.fetch_add(1, Relaxed);
+            Err(Command::Serve(mut accepted)) => {
+                accepted.counted = Counted::new(&self.model, self.number);
                 self.serve(*accepted);
             }
             Err(_) => debug_assert!(false, "the command that comes back is the one that was sent"),

@@ -1,6 +1,7 @@
 //! How control reaches a worker, and a worker another worker: a closed set of commands.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
@@ -10,7 +11,7 @@ use mio::{Registry, Waker};
 
 use super::table::Entrance;
 use super::token::About;
-use crate::model::{ListenerView, SocketId, Wake};
+use crate::model::{ListenerView, Model, SocketId, Wake};
 use crate::net::{ListeningSocket, Peer, Socket, Stream};
 use crate::plugin::Cause;
 
@@ -47,6 +48,36 @@ pub struct Accepted {
     pub(super) listener: Arc<ListenerView>,
     pub(super) entrance: Option<Entrance>,
     pub(super) at: Instant,
+    /// Whose gauge of sessions counts it while it is on its way.
+    pub(super) counted: Counted,
+}
+
+/// One session in the gauge of a worker, until it is taken over or dropped.
+#[derive(Debug)]
+pub(super) struct Counted {
+    model: Arc<Model>,
+    worker: Option<usize>,
+}
+
+impl Counted {
+    /// Counts one for `worker`.
+    pub(super) fn new(model: &Arc<Model>, worker: usize) -> Self {
+        model.gauges[worker].sessions.fetch_add(1, Relaxed);
+        Self { model: Arc::clone(model), worker: Some(worker) }
+    }
+
+    /// Leaves the count to the worker.
+    pub(super) fn keep(&mut self) {
+        self.worker = None;
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(worker) = self.worker {
+            self.model.gauges[worker].sessions.fetch_sub(1, Relaxed);
+        }
+    }
 }
 
 impl Drop for Accepted {

@@ -15,7 +15,7 @@ use crate::balance::Ask;
 use crate::model::{Backend, Picked, PoolView};
 use crate::net::{self, Attempt, Socket, is_exhaustion, is_out_of_ports};
 use crate::plugin::{Cause, EndReason, Phase};
-use crate::session::{ConnectFailure, Session, Who};
+use crate::session::{ConnectFailure, Session, Turn, Who};
 
 /// A session that found no descriptor for its upstream tries again after this.
 const RETRY: Duration = Duration::from_millis(100);
@@ -36,6 +36,7 @@ impl Worker {
         else {
             return;
         };
+        accepted.counted.keep();
         let listener = Arc::clone(&accepted.listener);
         let key = self.table.next_key();
         let registry = self.poll.registry();
@@ -48,10 +49,6 @@ impl Worker {
         let mut session = Session::new(socket, timeouts, self.now, luck);
         session.connect_by(self.now + pool.connect.deadline);
         let client_first = listener.client_first;
-        let early = client_first && {
-            session.expect_data();
-            session.read_early(&mut self.lend())
-        };
         self.table.insert(Entry {
             session,
             route: Route::new(pool),
@@ -62,7 +59,7 @@ impl Worker {
             connected: None,
             generation: key.generation,
             queued: false,
-            parked: false,
+            parked: None,
             kept_alive: true,
             client_heard: Heard::READ,
             upstream_heard: Heard::READ,
@@ -70,7 +67,24 @@ impl Worker {
         if registered.is_err() {
             return self.end(key, EndReason { cause: Cause::Resources, phase: Phase::Accept });
         }
-        self.guard(key, |worker| worker.connect(key, early));
+        self.guard(key, |worker| {
+            let early = client_first && worker.read_early(key);
+            worker.connect(key, early);
+        });
+    }
+
+    /// Reads what a client that sends first has sent. True exactly when that was something.
+    fn read_early(&mut self, key: Key) -> bool {
+        let Some(entry) = self.table.get_mut(key) else { return false };
+        let mut turn = Turn {
+            now: self.now,
+            scratch: &mut self.scratch,
+            buffers: &mut self.buffers,
+            pipes: &mut self.pipes,
+            splice: self.settings.splice,
+        };
+        entry.session.expect_data();
+        entry.session.read_early(&mut turn)
     }
 
     /// Connects a session to the next candidate, and ends it when there is none.
@@ -78,7 +92,7 @@ impl Worker {
         loop {
             let Some(entry) = self.table.get_mut(key) else { return };
             entry.route.backend = None;
-            entry.parked = false;
+            entry.parked = None;
             let ask = Ask { source: entry.client.ip(), random: self.random.u64(..) };
             let backend = match entry.route.next(&ask) {
                 Ok(backend) => backend,
@@ -159,11 +173,12 @@ impl Worker {
 
     /// Leaves a session without upstream for a while, for want of descriptors.
     fn park(&mut self, key: Key) {
-        let tick = self.tick(self.now + RETRY, Rounding::Up);
+        let until = self.now + RETRY;
+        let tick = self.tick(until, Rounding::Up);
         let Some(entry) = self.table.get_mut(key) else { return };
         entry.route.backend = None;
         entry.route.attempts = entry.route.attempts.saturating_sub(1);
-        entry.parked = true;
+        entry.parked = Some(until);
         self.wheel.arm(key.index, tick);
     }
 }

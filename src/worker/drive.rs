@@ -6,9 +6,9 @@ use mio::unix::SourceFd;
 
 use super::table::Heard;
 use super::token::{About, Key};
-use super::{Rounding, Turn, Worker};
+use super::{Rounding, Worker};
 use crate::plugin::{Cause, EndReason, Phase};
-use crate::session::{Want, Who};
+use crate::session::{Turn, Want, Who};
 
 impl Worker {
     /// Gives a session its turn.
@@ -40,9 +40,9 @@ impl Worker {
         if connecting && entry.session.phase() == Phase::Relay {
             entry.connected = Some(self.now);
         }
-        let parked = entry.parked;
+        let retry = entry.parked.is_some_and(|until| self.now >= until);
         match want {
-            Want::Nothing if parked => self.connect(key, false),
+            Want::Nothing if retry => self.connect(key, false),
             Want::Nothing => self.watch(key),
             Want::Turn => {
                 self.watch(key);
@@ -78,9 +78,12 @@ impl Worker {
             let Some(stream) = stream.filter(|_| *heard != wanted) else { continue };
             let (token, fd) = (About::Session(key, who).into(), stream.raw_fd());
             let registry = self.poll.registry();
-            if registry.reregister(&mut SourceFd(&fd), token, wanted.interest()).is_ok() {
-                *heard = wanted;
+            if registry.reregister(&mut SourceFd(&fd), token, wanted.interest()).is_err() {
+                // Deaf, it would sleep until it is idle for too long.
+                let phase = entry.session.phase();
+                return self.end(key, EndReason { cause: Cause::Resources, phase });
             }
+            *heard = wanted;
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use crate::model::SocketId;
+use crate::model::{ListenerView, SocketId};
 use crate::net::ListeningSocket;
 
 /// Hand-overs of one worker in a second. Each costs a wake-up of a sleeping thread, which long
@@ -18,7 +18,11 @@ const HAND_OVERS: u32 = 256;
 pub(super) struct Ear {
     pub(super) id: SocketId,
     pub(super) socket: Arc<ListeningSocket>,
+    /// The listener that it served last, also when the file does not name it any more.
+    pub(super) view: Option<Arc<ListenerView>>,
     pub(super) retiring: Option<Retiring>,
+    /// True exactly when it is registered with the poll.
+    pub(super) heard: bool,
     state: State,
     /// True exactly when it was paused for want of a permit since the last one came free.
     waited: bool,
@@ -83,7 +87,9 @@ impl Ears {
     /// Adds a socket and returns its place. Something may wait there already.
     pub(super) fn add(&mut self, id: SocketId, socket: Arc<ListeningSocket>) -> usize {
         let state = State::Hot;
-        let index = self.ears.insert(Ear { id, socket, retiring: None, state, waited: false });
+        let (view, retiring, heard, waited) = (None, None, false, false);
+        let ear = Ear { id, socket, view, retiring, heard, state, waited };
+        let index = self.ears.insert(ear);
         self.hot.push(index);
         index
     }
@@ -95,8 +101,8 @@ impl Ears {
         self.waited.retain(|&waited| waited != index);
     }
 
-    pub(super) fn get(&self, index: usize) -> Option<&Ear> {
-        self.ears.get(index)
+    pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut Ear> {
+        self.ears.get_mut(index)
     }
 
     /// An event: something waits. A paused socket stays paused.

@@ -15,8 +15,8 @@ pub(super) const LOG: &str = "forebay::session";
 impl Worker {
     /// Ends a session. Unless it is finished both sides are reset.
     pub(super) fn end(&mut self, key: Key, reason: EndReason) {
-        self.wheel.disarm(key.index);
         let Some(mut entry) = self.table.remove(key) else { return };
+        self.wheel.disarm(key.index);
         if reason.cause == Cause::Finished {
             entry.session.finish();
         }

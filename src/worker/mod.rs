@@ -33,10 +33,13 @@ use crate::config::Splice;
 use crate::model::{Gauges, Model, Snapshot};
 use crate::net::Pipe;
 use crate::plugin::{Cause, SessionFacts};
-use crate::session::{Buffers, Pipes, Readiness, Turn};
+use crate::session::{Buffers, Pipes, Readiness};
 
 /// Events taken from the kernel in one turn.
 const EVENTS: usize = 1024;
+
+/// Sessions that have their turn before the poll is asked again, so that nobody waits for long.
+const SESSIONS: usize = 256;
 
 /// What a worker is made with.
 #[derive(Debug, Clone)]
@@ -135,18 +138,19 @@ impl Worker {
     fn turn(&mut self, events: &Events) {
         self.now = Instant::now();
         self.gauges().turns.add(1);
-        if self.model.snapshot.load().generation != self.snapshot.generation {
-            self.snapshot = self.model.snapshot.load_full();
-        }
         for event in events {
             self.note(event);
         }
         while let Some(command) = self.inbox.next() {
             self.obey(command);
         }
+        // After the commands: a socket comes only once the snapshot that knows it is published.
+        if self.model.snapshot.load().generation != self.snapshot.generation {
+            self.snapshot = self.model.snapshot.load_full();
+        }
         self.fire_timers();
         self.listen();
-        for _ in 0..self.ready.len() {
+        for _ in 0..self.ready.len().min(SESSIONS) {
             let Some(key) = self.ready.pop_front() else { break };
             self.drive(key);
         }
@@ -229,16 +233,6 @@ impl Worker {
     fn gauges(&self) -> &Gauges {
         &self.model.gauges[self.number]
     }
-
-    fn lend(&mut self) -> Turn<'_, Pipe> {
-        Turn {
-            now: self.now,
-            scratch: &mut self.scratch,
-            buffers: &mut self.buffers,
-            pipes: &mut self.pipes,
-            splice: self.settings.splice,
-        }
-    }
 }
 
 /// Which way a moment goes to a tick: timers up, so that none fires early; the time down.
@@ -255,7 +249,7 @@ impl Drop for Worker {
         while let Some(command) = self.inbox.next() {
             drop(command);
         }
-        self.gauges().sessions.store(0, Ordering::Relaxed);
+        self.gauges().sessions.fetch_sub(self.table.len(), Ordering::Relaxed);
         self.model.sessions.stop_waiting(self.number);
         for view in self.snapshot.listeners.values() {
             view.listener.limit.stop_waiting(self.number);

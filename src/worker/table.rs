@@ -73,8 +73,8 @@ pub(super) struct Entry {
     pub(super) generation: u32,
     /// True exactly when it is on the ready list.
     pub(super) queued: bool,
-    /// True exactly when it waits for descriptors before it connects.
-    pub(super) parked: bool,
+    /// Until when it waits for descriptors before it connects, if it does.
+    pub(super) parked: Option<Instant>,
     /// True exactly when the upstream's socket is kept alive, or is not to be.
     pub(super) kept_alive: bool,
     /// What the client's socket is registered for.
