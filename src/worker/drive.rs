@@ -2,9 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use mio::Interest;
 use mio::unix::SourceFd;
 
-use super::table::Heard;
 use super::token::{About, Key};
 use super::{Rounding, Turn, Worker};
 use crate::plugin::{Cause, EndReason, Phase};
@@ -66,21 +66,20 @@ impl Worker {
         self.keep_alive(key);
         self.arm(key);
         let Some(entry) = self.table.get_mut(key) else { return };
-        for who in [Who::Client, Who::Upstream] {
-            let (stream, heard) = match who {
-                Who::Client => (Some(entry.session.client_stream()), &mut entry.client_heard),
-                Who::Upstream => (entry.session.upstream_stream(), &mut entry.upstream_heard),
-            };
-            let wanted = Heard {
-                read: entry.session.wants_read(who),
-                write: heard.write || entry.session.wants_write(who),
-            };
-            let Some(stream) = stream.filter(|_| *heard != wanted) else { continue };
-            let (token, fd) = (About::Session(key, who).into(), stream.raw_fd());
-            let registry = self.poll.registry();
-            if registry.reregister(&mut SourceFd(&fd), token, wanted.interest()).is_ok() {
-                *heard = wanted;
-            }
+        let interest = Interest::READABLE | Interest::PRIORITY | Interest::WRITABLE;
+        let registry = self.poll.registry();
+        if entry.session.wants_write(Who::Client) && !entry.client_write {
+            let fd = entry.session.client_stream().raw_fd();
+            let token = About::Session(key, Who::Client).into();
+            entry.client_write = registry.reregister(&mut SourceFd(&fd), token, interest).is_ok();
+        }
+        if entry.session.wants_write(Who::Upstream)
+            && !entry.upstream_write
+            && let Some(upstream) = entry.session.upstream_stream()
+        {
+            let token = About::Session(key, Who::Upstream).into();
+            let fd = upstream.raw_fd();
+            entry.upstream_write = registry.reregister(&mut SourceFd(&fd), token, interest).is_ok();
         }
     }
 
