@@ -17,10 +17,6 @@ const READS: u32 = 16;
 /// Reads in a row that fill the scratch memory and so prove that a half carries bulk.
 const BULK: u8 = 3;
 
-/// A half that has carried bulk for long takes so many small splices in its stride: when the
-/// destination is the slower one, bulk comes in pieces of any size.
-const STEADY: u8 = 16;
-
 /// Where a half stands at the end of its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
@@ -58,8 +54,7 @@ pub(super) struct Half<P> {
     pub(super) moved: u64,
     /// Those of them that were spliced.
     pub(super) spliced: u64,
-    /// Reads in a row that filled the scratch memory; while bytes are spliced, how sure it is that
-    /// they are bulk.
+    /// Reads in a row that filled the scratch memory.
     full_reads: u8,
     /// True exactly when bytes are spliced.
     bulk: bool,
@@ -189,7 +184,7 @@ impl<P> Half<P> {
     ) {
         let count = receive(from, turn.scratch);
         if count == turn.scratch.len() {
-            self.full_reads = (self.full_reads + 1).min(STEADY);
+            self.full_reads = self.full_reads.saturating_add(1);
             self.bulk = turn.splice != Splice::Never && self.full_reads >= BULK;
         } else {
             self.full_reads = 0;
@@ -230,7 +225,9 @@ impl<P> Half<P> {
     ) {
         match from.stream.splice_from(&mut pipe) {
             Ok(held) if held > 0 => {
-                self.weigh(held >= turn.scratch.len(), turn.splice);
+                if held < turn.scratch.len() && turn.splice == Splice::Auto {
+                    self.stop_splicing();
+                }
                 self.carry = Carry::Pipe(Box::new(Piped { pipe, held }));
                 return;
             }
@@ -245,18 +242,6 @@ impl<P> Half<P> {
             Err(error) => from.failed(&error),
         }
         turn.pipes.give(pipe);
-    }
-
-    /// Judges by a splice whether this is bulk still.
-    fn weigh(&mut self, full: bool, splice: Splice) {
-        if full {
-            self.full_reads = (self.full_reads + 1).min(STEADY);
-        } else {
-            self.full_reads = self.full_reads.saturating_sub(1);
-        }
-        if self.full_reads == 0 && splice == Splice::Auto {
-            self.stop_splicing();
-        }
     }
 
     fn stop_splicing(&mut self) {

@@ -150,17 +150,6 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// True exactly when the poll is to say that a side is readable. It need not while that is
-    /// known and the other side takes nothing: each segment that comes would wake the worker in
-    /// vain. Errors are told all the same.
-    pub fn wants_read(&self, who: Who) -> bool {
-        let Stage::Relaying { upstream } = &self.stage else { return true };
-        match who {
-            Who::Client => !self.client.readable || upstream.writable,
-            Who::Upstream => !upstream.readable || self.client.writable,
-        }
-    }
-
     /// True exactly when the poll is to say that a side is writable.
     pub fn wants_write(&self, who: Who) -> bool {
         match who {

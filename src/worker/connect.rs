@@ -4,11 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mio::Interest;
 use mio::unix::SourceFd;
 
 use super::command::Accepted;
 use super::end::LOG;
-use super::table::{Entry, Heard, Route};
+use super::table::{Entry, Route};
 use super::token::{About, Key};
 use super::{Rounding, Worker};
 use crate::balance::Ask;
@@ -19,6 +20,9 @@ use crate::session::{ConnectFailure, Session, Turn, Who};
 
 /// A session that found no descriptor for its upstream tries again after this.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// What every connection is registered for. Urgent data shows as EPOLLPRI.
+const READ: Interest = Interest::READABLE.add(Interest::PRIORITY);
 
 /// How an attempt went, as far as it is known at once.
 enum Begun {
@@ -42,7 +46,7 @@ impl Worker {
         let registry = self.poll.registry();
         let fd = socket.raw_fd();
         let token = About::Session(key, Who::Client).into();
-        let registered = registry.register(&mut SourceFd(&fd), token, Heard::READ.interest());
+        let registered = registry.register(&mut SourceFd(&fd), token, READ);
         let pool = Arc::clone(&listener.pool);
         let timeouts = Arc::clone(&pool.timeouts);
         let luck = self.random.u64(..);
@@ -61,8 +65,8 @@ impl Worker {
             queued: false,
             parked: None,
             kept_alive: true,
-            client_heard: Heard::READ,
-            upstream_heard: Heard::READ,
+            client_write: false,
+            upstream_write: false,
         });
         if registered.is_err() {
             return self.end(key, EndReason { cause: Cause::Resources, phase: Phase::Accept });
@@ -150,15 +154,15 @@ impl Worker {
     }
 
     fn attach(&mut self, key: Key, socket: Socket, connected: bool) -> Begun {
-        let heard = Heard { read: true, write: !connected };
+        let interest = if connected { READ } else { READ.add(Interest::WRITABLE) };
         let token = About::Session(key, Who::Upstream).into();
-        let mut source = SourceFd(&socket.raw_fd());
-        if self.poll.registry().register(&mut source, token, heard.interest()).is_err() {
+        if self.poll.registry().register(&mut SourceFd(&socket.raw_fd()), token, interest).is_err()
+        {
             return Begun::Exhausted;
         }
         let now = self.now;
         let Some(entry) = self.table.get_mut(key) else { return Begun::Yes };
-        entry.upstream_heard = heard;
+        entry.upstream_write = !connected;
         entry.kept_alive = entry.route.pool.options.keepalive.is_none() || !socket.is_tcp();
         if connected {
             entry.connected = Some(now);

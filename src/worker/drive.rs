@@ -2,9 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use mio::Interest;
 use mio::unix::SourceFd;
 
-use super::table::Heard;
 use super::token::{About, Key};
 use super::{Rounding, Worker};
 use crate::plugin::{Cause, EndReason, Phase};
@@ -66,24 +66,21 @@ impl Worker {
         self.keep_alive(key);
         self.arm(key);
         let Some(entry) = self.table.get_mut(key) else { return };
+        let interest = Interest::READABLE | Interest::PRIORITY | Interest::WRITABLE;
         for who in [Who::Client, Who::Upstream] {
-            let (stream, heard) = match who {
-                Who::Client => (Some(entry.session.client_stream()), &mut entry.client_heard),
-                Who::Upstream => (entry.session.upstream_stream(), &mut entry.upstream_heard),
+            let wanted = entry.session.wants_write(who);
+            let (stream, writing) = match who {
+                Who::Client => (Some(entry.session.client_stream()), &mut entry.client_write),
+                Who::Upstream => (entry.session.upstream_stream(), &mut entry.upstream_write),
             };
-            let wanted = Heard {
-                read: entry.session.wants_read(who),
-                write: heard.write || entry.session.wants_write(who),
-            };
-            let Some(stream) = stream.filter(|_| *heard != wanted) else { continue };
+            let Some(stream) = stream.filter(|_| wanted && !*writing) else { continue };
             let (token, fd) = (About::Session(key, who).into(), stream.raw_fd());
-            let registry = self.poll.registry();
-            if registry.reregister(&mut SourceFd(&fd), token, wanted.interest()).is_err() {
+            if self.poll.registry().reregister(&mut SourceFd(&fd), token, interest).is_err() {
                 // Deaf, it would sleep until it is idle for too long.
                 let phase = entry.session.phase();
                 return self.end(key, EndReason { cause: Cause::Resources, phase });
             }
-            *heard = wanted;
+            *writing = true;
         }
     }
 

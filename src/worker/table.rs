@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::Interest;
 use slab::Slab;
 
 use super::token::Key;
@@ -37,25 +36,6 @@ pub(super) struct Route {
     pub(super) last_failure: Option<ConnectFailure>,
 }
 
-/// What the poll tells of a socket, besides errors and urgent data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Heard {
-    pub(super) read: bool,
-    pub(super) write: bool,
-}
-
-impl Heard {
-    /// That it is readable, and no more.
-    pub(super) const READ: Self = Self { read: true, write: false };
-
-    /// The same in words of the poll. Urgent data shows as EPOLLPRI.
-    pub(super) fn interest(self) -> Interest {
-        let read = self.read.then_some(Interest::READABLE);
-        let write = self.write.then_some(Interest::WRITABLE);
-        [read, write].into_iter().flatten().fold(Interest::PRIORITY, Interest::add)
-    }
-}
-
 /// A session and what its worker knows of it.
 ///
 /// The order of the fields matters: the sockets close before the permits are given back, so that
@@ -77,10 +57,10 @@ pub(super) struct Entry {
     pub(super) parked: Option<Instant>,
     /// True exactly when the upstream's socket is kept alive, or is not to be.
     pub(super) kept_alive: bool,
-    /// What the client's socket is registered for.
-    pub(super) client_heard: Heard,
-    /// What the upstream's socket is registered for.
-    pub(super) upstream_heard: Heard,
+    /// True exactly when the client's socket is registered for writing.
+    pub(super) client_write: bool,
+    /// True exactly when the upstream's socket is registered for writing.
+    pub(super) upstream_write: bool,
 }
 
 /// Keepalive is turned on after this, or after `keepalive.idle` if that is less.
