@@ -1,6 +1,6 @@
 //! The worker's part of a world: events, turns, connects, the timer and the end.
 
-use super::kernel::{LEAST, OUT, READ};
+use super::kernel::{OUT, READ};
 use super::setting::Attempt;
 use super::stream::{FakePipe, FakeStream};
 use super::world::{Action, World};
@@ -99,6 +99,7 @@ impl World {
         let pending = attempt != Attempt::AtOnce;
         link.borrow_mut().kernel.connecting = pending;
         link.borrow_mut().kernel.register(if pending { READ | OUT } else { READ });
+        self.registered[1] = pending;
         match attempt {
             Attempt::AtOnce | Attempt::After(_) => self.begin_script(index),
             Attempt::ResetUnused(_) => link.borrow_mut().peer_resets(),
@@ -121,18 +122,20 @@ impl World {
         }
     }
 
-    /// Registers for what the session wants to hear of; for writing once and for all.
+    /// Registers for writing when that is wanted first, and leaves it so.
     fn watch(&mut self) {
         self.arm();
         let Some(session) = &self.session else { return };
-        for (who, link) in [(Who::Client, self.links.first()), (Who::Upstream, self.upstream())] {
-            let Some(link) = link.filter(|link| !link.borrow().dropped) else { continue };
-            let kernel = &mut link.borrow_mut().kernel;
-            let read = if session.wants_read(who) { READ } else { LEAST };
-            let write = if session.wants_write(who) { OUT } else { 0 };
-            let wanted = read | write | kernel.interest & OUT;
-            if kernel.interest != wanted {
-                kernel.register(wanted);
+        for (place, who, link) in [
+            (0, Who::Client, self.links.first().cloned()),
+            (1, Who::Upstream, self.upstream().cloned()),
+        ] {
+            if let Some(link) = link
+                && session.wants_write(who)
+                && !self.registered[place]
+            {
+                link.borrow_mut().kernel.register(READ | OUT);
+                self.registered[place] = true;
             }
         }
     }

@@ -9,16 +9,14 @@ use std::io::{Error, ErrorKind, Result};
 
 use crate::session::Readiness;
 
-const IN: u8 = 1;
+pub(super) const IN: u8 = 1;
 pub(super) const OUT: u8 = 2;
-const PRI: u8 = 4;
+pub(super) const PRI: u8 = 4;
 const RDHUP: u8 = 8;
 const HUP: u8 = 16;
 const ERR: u8 = 32;
-/// What mio registers for PRIORITY; HUP and ERR come unasked.
-pub(super) const LEAST: u8 = PRI | HUP | ERR;
-/// And with READABLE.
-pub(super) const READ: u8 = IN | RDHUP | LEAST;
+/// What mio registers for READABLE and PRIORITY; HUP and ERR come unasked.
+pub(super) const READ: u8 = IN | RDHUP | PRI | HUP | ERR;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
