@@ -14,7 +14,7 @@ use crate::net::Stream;
 /// Reads of one half in one turn; then others have theirs.
 const READS: u32 = 16;
 
-/// Reads in a row that fill the scratch memory and so prove that a half carries bulk.
+/// Large reads in a row, which prove that a half carries bulk.
 const BULK: u8 = 3;
 
 /// Where a half stands at the end of its turn.
@@ -54,8 +54,8 @@ pub(super) struct Half<P> {
     pub(super) moved: u64,
     /// Those of them that were spliced.
     pub(super) spliced: u64,
-    /// Reads in a row that filled the scratch memory.
-    full_reads: u8,
+    /// Large reads in a row.
+    large_reads: u8,
     /// True exactly when bytes are spliced.
     bulk: bool,
     /// True exactly when the FIN of the source has been passed on, or follows from closing.
@@ -71,7 +71,7 @@ impl<P> Half<P> {
             carry: Carry::Empty,
             moved: 0,
             spliced: 0,
-            full_reads: 0,
+            large_reads: 0,
             bulk: false,
             closed: false,
             last: false,
@@ -183,11 +183,11 @@ impl<P> Half<P> {
         turn: &mut Turn<'_, P>,
     ) {
         let count = receive(from, turn.scratch);
-        if count == turn.scratch.len() {
-            self.full_reads = self.full_reads.saturating_add(1);
-            self.bulk = turn.splice != Splice::Never && self.full_reads >= BULK;
+        if is_large(count, turn.scratch) {
+            self.large_reads = self.large_reads.saturating_add(1);
+            self.bulk = turn.splice != Splice::Never && self.large_reads >= BULK;
         } else {
-            self.full_reads = 0;
+            self.large_reads = 0;
         }
         let bytes = &turn.scratch[..count];
         let sent = if count > 0 { self.send(from.ended() == Ended::Fin, bytes, to) } else { 0 };
@@ -225,7 +225,7 @@ impl<P> Half<P> {
     ) {
         match from.stream.splice_from(&mut pipe) {
             Ok(held) if held > 0 => {
-                if held < turn.scratch.len() && turn.splice == Splice::Auto {
+                if !is_large(held, turn.scratch) && turn.splice == Splice::Auto {
                     self.stop_splicing();
                 }
                 self.carry = Carry::Pipe(Box::new(Piped { pipe, held }));
@@ -246,7 +246,7 @@ impl<P> Half<P> {
 
     fn stop_splicing(&mut self) {
         self.bulk = false;
-        self.full_reads = 0;
+        self.large_reads = 0;
     }
 
     /// Copies once where splice(2) would not go on.
@@ -330,6 +330,12 @@ fn peek_and_move<S: Stream>(
             Ok(_) | Err(_) => return from.read_failed(),
         }
     }
+}
+
+/// True exactly when so many bytes at once speak for bulk. Half the scratch memory will do, since one
+/// segment, of 64 KiB at most, must be enough.
+fn is_large(count: usize, scratch: &[u8]) -> bool {
+    count >= scratch.len() / 2
 }
 
 /// Reads once and tells the side what it learnt. 0: nothing came, for now or for ever.
