@@ -23,14 +23,17 @@ pub(super) struct Clock {
     /// When bytes or a FIN moved last, as far as it is known.
     moved: Instant,
     /// Bytes that the peers had not acknowledged when it was looked at after that.
-    queued: Option<usize>,
+    queued: Option<u32>,
     /// End of `timeout.lifetime`, jitter included.
     expires: Option<Instant>,
     /// When the peers' kernels are asked whether they still answer; none while nothing is owed.
     check: Option<Instant>,
-    /// When client and upstream were first seen to owe an answer that has not come since.
-    owing: [Option<Instant>; 2],
+    /// When they were first seen to owe an answer that has not come since; boxed, as few ever do.
+    owing: Option<Box<Owing>>,
 }
+
+/// Of client and upstream.
+type Owing = [Option<Instant>; 2];
 
 /// What has run out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +59,7 @@ impl Clock {
         let expires = timeouts
             .lifetime
             .map(|lifetime| now + jittered(lifetime, timeouts.lifetime_jitter, luck));
-        Self { timeouts, moved: now, queued: None, expires, check: None, owing: [None; 2] }
+        Self { timeouts, moved: now, queued: None, expires, check: None, owing: None }
     }
 
     /// Bytes or a FIN have moved: idleness starts anew, and a peer may owe an acknowledgement.
@@ -104,7 +107,9 @@ impl Clock {
             return None;
         }
         // What the kernel does not tell is no reason to let a session live.
-        let queued = sides.map(|side| side.stream.unacknowledged().unwrap_or(0)).iter().sum();
+        let queued: usize =
+            sides.map(|side| side.stream.unacknowledged().unwrap_or(0)).iter().sum();
+        let queued = u32::try_from(queued).unwrap_or(u32::MAX);
         let before = self.queued.replace(queued);
         if !over {
             return None;
@@ -126,7 +131,8 @@ impl Clock {
             return false;
         }
         self.check = None;
-        for (side, owing) in sides.into_iter().zip(&mut self.owing) {
+        let mut both = self.owing.take().map_or([None; 2], |owing| *owing);
+        for (side, owing) in sides.into_iter().zip(&mut both) {
             // What the kernel does not tell is no reason to end a session.
             if side.stream.unacknowledged().unwrap_or(0) == 0 {
                 *owing = None;
@@ -147,6 +153,7 @@ impl Clock {
             let next = now + left.clamp(bound / LAST_LOOKS, bound / LOOKS);
             self.check = Some(self.check.map_or(next, |check| check.min(next)));
         }
+        self.owing = (both != [None; 2]).then(|| Box::new(both));
         false
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::side::{Ended, Side};
 use super::turn::Turn;
@@ -37,16 +37,11 @@ impl<S: Stream> Session<S> {
         self.connect_by = deadline;
     }
 
-    /// Bounds the next attempt to connect.
-    pub fn attempt_within(&mut self, timeout: Duration) {
-        self.connect_timeout = timeout;
-    }
-
-    /// A connect is under way.
-    pub fn connect_started(&mut self, upstream: S, now: Instant) {
+    /// A connect is under way, which may take until `deadline`.
+    pub fn connect_started(&mut self, upstream: S, deadline: Instant) {
         let mut upstream = Side::new(upstream);
         upstream.writable = false;
-        let until = (now + self.connect_timeout).min(self.connect_by);
+        let until = deadline.min(self.connect_by);
         self.stage = Stage::Connecting { upstream, until };
     }
 

@@ -23,7 +23,7 @@ mod turn;
 mod simulation;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use self::abort::Abort;
 use self::clock::Clock;
@@ -72,7 +72,6 @@ pub struct Session<S: Stream> {
     down: Half<S::Pipe>,
     clock: Clock,
     connect_by: Instant,
-    connect_timeout: Duration,
     /// True exactly when the sockets need no RST any more.
     finished: bool,
 }
@@ -99,7 +98,6 @@ impl<S: Stream> Session<S> {
             down: Half::new(),
             clock: Clock::new(timeouts, now, luck),
             connect_by: now,
-            connect_timeout: Duration::ZERO,
             finished: false,
         }
     }

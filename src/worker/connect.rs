@@ -63,7 +63,7 @@ impl Worker {
             connected: None,
             generation: key.generation,
             queued: false,
-            parked: None,
+            parked: false,
             kept_alive: true,
             client_write: false,
             upstream_write: false,
@@ -96,13 +96,12 @@ impl Worker {
         loop {
             let Some(entry) = self.table.get_mut(key) else { return };
             entry.route.backend = None;
-            entry.parked = None;
+            entry.parked = false;
             let ask = Ask { source: entry.client.ip(), random: self.random.u64(..) };
             let backend = match entry.route.next(&ask) {
                 Ok(backend) => backend,
                 Err(cause) => return self.end(key, EndReason { cause, phase: Phase::Connect }),
             };
-            entry.session.attempt_within(entry.route.pool.connect.timeout);
             match self.begin(key, &backend, early) {
                 Begun::Yes => return,
                 Begun::Failed(kind) => {
@@ -169,7 +168,8 @@ impl Worker {
             entry.session.connected(socket, now);
             self.make_ready(key);
         } else {
-            entry.session.connect_started(socket, now);
+            let timeout = entry.route.pool.connect.timeout;
+            entry.session.connect_started(socket, now + timeout);
             self.arm(key);
         }
         Begun::Yes
@@ -177,12 +177,11 @@ impl Worker {
 
     /// Leaves a session without upstream for a while, for want of descriptors.
     fn park(&mut self, key: Key) {
-        let until = self.now + RETRY;
-        let tick = self.tick(until, Rounding::Up);
+        let tick = self.tick(self.now + RETRY, Rounding::Up);
         let Some(entry) = self.table.get_mut(key) else { return };
         entry.route.backend = None;
         entry.route.attempts = entry.route.attempts.saturating_sub(1);
-        entry.parked = Some(until);
+        entry.parked = true;
         self.wheel.arm(key.index, tick);
     }
 }

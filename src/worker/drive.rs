@@ -40,7 +40,8 @@ impl Worker {
         if connecting && entry.session.phase() == Phase::Relay {
             entry.connected = Some(self.now);
         }
-        let retry = entry.parked.is_some_and(|until| self.now >= until);
+        // An event of the client must not make it try sooner.
+        let retry = entry.parked && self.wheel.armed(key.index).is_none();
         match want {
             Want::Nothing if retry => self.connect(key, false),
             Want::Nothing => self.watch(key),

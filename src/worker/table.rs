@@ -53,8 +53,8 @@ pub(super) struct Entry {
     pub(super) generation: u32,
     /// True exactly when it is on the ready list.
     pub(super) queued: bool,
-    /// Until when it waits for descriptors before it connects, if it does.
-    pub(super) parked: Option<Instant>,
+    /// True exactly when it waits for descriptors before it connects, until its timer fires.
+    pub(super) parked: bool,
     /// True exactly when the upstream's socket is kept alive, or is not to be.
     pub(super) kept_alive: bool,
     /// True exactly when the client's socket is registered for writing.

@@ -114,7 +114,7 @@ impl World {
         }
         let Some(session) = &mut self.session else { return };
         if pending {
-            session.connect_started(FakeStream(link), now);
+            session.connect_started(FakeStream(link), now + self.setting.connect.timeout);
             self.arm();
         } else {
             session.connected(FakeStream(link), now);

@@ -104,7 +104,6 @@ impl World {
         let timeouts = Arc::new(world.setting.timeouts.clone());
         let mut session = Session::new(FakeStream(client), timeouts, epoch, 0);
         session.connect_by(epoch + world.setting.connect.deadline);
-        session.attempt_within(world.setting.connect.timeout);
         world.session = Some(session);
         if world.setting.hog {
             world.plan(Action::Hog, 1000);
