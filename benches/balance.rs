@@ -7,36 +7,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use forebay::balance::{
-    Ask, Balancer, Candidate, First, LeastConnections, Member, RandomTwo, RoundRobin, SourceHash,
-};
+use forebay::balance::{Balancer, RoundRobin, SourceHash};
 use forebay::config::{PerSource, Rate};
 use forebay::model::{Limit, NoWaiters, RateLimiter, Sources};
 
-fn member(number: usize) -> Member {
-    Member { identity: format!("10.0.{}.{}:80", number / 250, number % 250), weight: 1 }
-}
+#[path = "parts/choices.rs"]
+mod choices;
 
-fn candidate(number: usize) -> Candidate {
-    let active = u32::try_from(number * 7 % 11).unwrap_or(0);
-    Candidate { weight: 1, active, limit: u32::MAX, usable: true }
-}
-
-fn ask(number: u32) -> Ask {
-    let number = number.wrapping_mul(2_654_435_761);
-    let source = IpAddr::V4(Ipv4Addr::from_bits(number));
-    Ask { source: Some(source), random: u64::from(number) << 32 | u64::from(number) }
-}
+use choices::{ask, candidate, member, policies};
 
 fn picks(criterion: &mut Criterion) {
-    let policies: [(&str, Box<dyn Balancer>); 5] = [
-        ("first", Box::new(First)),
-        ("least_connections", Box::new(LeastConnections)),
-        ("random_two", Box::new(RandomTwo)),
-        ("round_robin", Box::new(RoundRobin::default())),
-        ("source_hash", Box::new(SourceHash::default())),
-    ];
-    for (name, policy) in policies {
+    for (name, policy) in policies() {
         let mut group = criterion.benchmark_group(format!("pick/{name}"));
         for count in [3, 100, 1_000] {
             let members: Vec<_> = (0..count).map(member).collect();

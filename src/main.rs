@@ -1,5 +1,5 @@
-//! The program: hands the arguments to `cli` and its outcome to the shell.
+//! The program: Forebay with what it brings along.
 
 fn main() -> std::process::ExitCode {
-    forebay::cli::main()
+    forebay::Builder::new().run()
 }

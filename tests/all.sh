@@ -8,10 +8,13 @@ cd "$(dirname "$0")/.."
 programs='redis-server:redis-server redis-cli:redis-tools redis-benchmark:redis-tools
 pgbench:postgresql psql:postgresql-client postgres:postgresql initdb:postgresql
 nginx:nginx-light wrk:wrk curl:curl iperf3:iperf3 socat:socat
-nft:nftables ip:iproute2 prlimit:util-linux setpriv:util-linux sysctl:procps'
+haproxy:haproxy ngx_stream_module.so:libnginx-mod-stream
+nft:nftables ip:iproute2 strace:strace prlimit:util-linux setpriv:util-linux unshare:util-linux mount:mount sysctl:procps
+docker:docker.io dockerd:docker.io docker-compose:docker-compose mmdebstrap:mmdebstrap busybox:busybox-static'
 
 found() {
     command -v "$1" >/dev/null 2>&1 && return 0
+    [ -e "/usr/lib/nginx/modules/$1" ] && return 0
     for directory in /usr/sbin /sbin /usr/lib/postgresql/*/bin; do
         [ -x "$directory/$1" ] && return 0
     done
@@ -68,3 +71,5 @@ if cargo nextest --version >/dev/null 2>&1; then
 else
     cargo test --all-features --no-fail-fast
 fi
+# The library without its features; what needs them is left out by `required-features`.
+cargo test --no-default-features --test data_plane

@@ -1,7 +1,6 @@
 //! The file as its users meet it: reports word for word, the examples of conf/, files that include
 //! files, and mutated files that must never panic.
 
-#![cfg(feature = "cli")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,9 +14,10 @@ use std::time::Duration;
 
 use forebay::config::keys::{Key, Kind, every_key};
 use forebay::config::{
-    BackendAddress, Config, ListenAddress, Loaded, Options, Problems, Severity, dump, load, parse,
-    render,
+    BackendAddress, Choices, Config, ListenAddress, Loaded, OnRemove, Options, Problems, Reload,
+    Severity, Watch, dump, load, parse, render,
 };
+use forebay::plugin::Registry;
 use proptest::prelude::*;
 
 #[path = "config/examples.rs"]
@@ -26,6 +26,8 @@ mod examples;
 mod files;
 #[path = "config/hostile.rs"]
 mod hostile;
+#[path = "config/mutations.rs"]
+mod mutations;
 #[cfg(feature = "schema")]
 #[path = "config/schema.rs"]
 mod schema;
@@ -65,22 +67,63 @@ fn toml_files(directory: &str) -> Vec<PathBuf> {
 /// Reports are compared word for word; UPDATE_GOLDEN=1 writes them anew.
 #[test]
 fn reports_are_as_expected() {
-    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let files = toml_files(BAD);
     assert!(files.len() >= 26, "only {} fixtures", files.len());
     for path in files {
         let loaded = load(&path, &no_variables);
-        let report = render(all_problems(&loaded), false);
         let taken = path.file_stem().is_some_and(|name| name == "warnings");
         assert_eq!(loaded.config.is_ok(), taken, "{}", path.display());
-        assert_positions(all_problems(&loaded));
-        let golden = path.with_extension("txt");
-        if update {
-            fs::write(&golden, &report).unwrap();
-        }
-        let expected = fs::read_to_string(&golden).unwrap_or_default();
-        assert_eq!(report, expected, "{}: UPDATE_GOLDEN=1 writes it anew", golden.display());
+        assert_report(&path, all_problems(&loaded));
     }
+}
+
+/// What only the kinds of probes find wrong.
+#[test]
+fn reports_of_impossible_probes_are_as_expected() {
+    let mut registry = Registry::with_builtins();
+    forebay::health::register(&mut registry);
+    let files = toml_files(&format!("{BAD}/probes"));
+    assert!(files.len() >= 4, "only {} fixtures", files.len());
+    for path in files {
+        let config = load(&path, &no_variables).config.unwrap();
+        let problems = registry.check(&Choices::of(&config)).into_iter().collect();
+        assert_report(&path, &problems);
+    }
+}
+
+/// The examples are whole, but for a program that is not there.
+#[test]
+fn the_examples_of_probes_can_be_used() {
+    let text = fs::read_to_string("docs/probes.md").unwrap();
+    let blocks = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let mut registry = Registry::with_builtins();
+    forebay::health::register(&mut registry);
+    let mut count = 0;
+    for block in blocks {
+        let pool = "[pool.app]\nbackends = [\"10.0.0.1:80\"]\n";
+        let pool = if block.starts_with('[') { "" } else { pool };
+        let listener = "[listener.web]\naddress = \"0.0.0.0:80\"\npool = \"app\"\n";
+        let text = format!("{listener}{pool}{block}");
+        let loaded = parse(&text, "docs/probes.md", &|_| Some("secret".to_owned()));
+        let config = loaded.config.unwrap_or_else(|problems| panic!("{block}\n{problems}"));
+        assert!(config.pools[0].probe.is_some(), "{block}");
+        for problem in registry.check(&Choices::of(&config)) {
+            assert_eq!(problem.message, "there is no program `/usr/local/bin/is-fresh`", "{block}");
+        }
+        count += 1;
+    }
+    assert_eq!(count, 7);
+}
+
+fn assert_report(path: &Path, problems: &Problems) {
+    let report = render(problems, false);
+    assert_positions(problems);
+    let golden = path.with_extension("txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&golden, &report).unwrap();
+    }
+    let expected = fs::read_to_string(&golden).unwrap_or_default();
+    assert_eq!(report, expected, "{}: UPDATE_GOLDEN=1 writes it anew", golden.display());
 }
 
 /// Every place is within its text, and says what a count by hand says.
@@ -140,6 +183,7 @@ fn everything_is_read() {
         r#"
         limits = { max_connections = 1_000, buffers = "256MiB", buffer = "4KiB" }
         shutdown = { timeout = "0s", delay = "5s" }
+        reload = { watch = "poll", interval = "1m" }
         runtime = { workers = 2, pin_cpus = true, spread = false }
         [listener.a]
         address = ["0.0.0.0:10-12", "[::]:0", "unix:/run/$$x", "[fe80::1%3]:5"]
@@ -168,8 +212,10 @@ fn everything_is_read() {
         keepalive = false
         congestion = "reno"
         resolve_interval = "1m"
+        on_remove = { drain = { timeout = "90s" } }
         backends = ["a.b:1", { address = "10.0.0.5:+0", weight = 0, max_connections = 3, state = "maint" }]
         [pool.q]
+        on_remove = "close"
         backends = ["10.0.0.6:1"]
         "#
         .replace("\"[::]:0\", \"unix:/run/$$x\",", "\"[::]:0\",")
@@ -184,6 +230,10 @@ fn everything_is_read() {
     assert_eq!(pool.connect.deadline, Duration::from_secs(2));
     assert_eq!((pool.timeout.idle, pool.timeout.half_closed, pool.keepalive), (None, None, None));
     assert_eq!(pool.timeout.lifetime, Some(Duration::from_secs(86_400)));
+    let reload = Reload { watch: Watch::Poll, interval: Duration::from_secs(60) };
+    assert_eq!(config.reload, reload);
+    assert_eq!(pool.on_remove, OnRemove::Drain { timeout: Duration::from_secs(90) });
+    assert_eq!(config.pools[1].on_remove, OnRemove::Close);
     assert_dump_loads_back(&config);
 }
 
@@ -235,6 +285,24 @@ fn defaults_are_merged_key_by_key() {
     assert_eq!(&*config.listeners[1].pool, "b");
     let per_source = config.listeners[0].per_source.as_ref().unwrap();
     assert_eq!((per_source.max_connections, per_source.ipv6_prefix), (Some(6), 48));
+}
+
+#[test]
+fn sessions_of_what_is_removed_drain_unless_told_otherwise() {
+    let on_remove = |line: &str| {
+        let pool = format!("[pool.p]\n{line}\nbackends = [\"x:1\"]");
+        good(&format!("[listener.a]\naddress = \"0.0.0.0:1\"\npool = \"p\"\n{pool}")).pools[0]
+            .on_remove
+    };
+    let hour = OnRemove::Drain { timeout: Duration::from_secs(3600) };
+    assert_eq!((on_remove(""), on_remove("on_remove = \"drain\"")), (hour, hour));
+    assert_eq!(on_remove("on_remove = { drain = {} }"), hour);
+    assert_eq!(on_remove("on_remove.drain.timeout = \"1h\""), hour);
+    assert_eq!(on_remove("on_remove = \"keep\""), OnRemove::Keep);
+    assert_eq!(on_remove("on_remove = { close = {} }"), OnRemove::Close);
+    let text = "[defaults.pool]\non_remove = \"keep\"\n[listener.a]\naddress = \"0.0.0.0:1\"
+        pool = \"p\"\n[pool.p]\nbackends = [\"x:1\"]";
+    assert_eq!(good(text).pools[0].on_remove, OnRemove::Keep);
 }
 
 #[test]

@@ -4,123 +4,11 @@
 
 mod support;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-use support::{
-    Backend, Child, Exit, Forebay, Peer, SOON, Start, eventually, left_out, obtain, pause,
-    root_or_left_out,
-};
-
-/// Started again by `Child`, this test is a backend in a process of its own.
-#[test]
-fn backend_process() {
-    support::serve_if_asked();
-}
-
-#[test]
-fn without_descriptors_sessions_go_on_and_accepting_resumes_by_itself() {
-    if left_out(&["prlimit"]) {
-        return;
-    }
-    // The middle one of three: a busy machine may delay a single one.
-    let mut times = [(); 3].map(|()| run_out_of_descriptors());
-    times.sort();
-    assert!(times[1] <= Duration::from_millis(150), "accepting resumed after {times:?}");
-}
-
-/// Takes the descriptors away from a process with sessions; how long after some are free again it
-/// serves a client that was waiting all the time.
-fn run_out_of_descriptors() -> Duration {
-    let backend = Backend::echo();
-    let config = Forebay::simple(&[backend.address()], "");
-    let forebay = Forebay::start(&format!("[runtime]\nworkers = 2\n{config}"));
-    let address = forebay.address("web");
-    let mut old: Vec<Peer> = (0..20).map(|_| Peer::connect(address)).collect();
-    old.iter_mut().for_each(say);
-    let limit = forebay.descriptors() + 4;
-    let status = Command::new(support::found("prlimit").unwrap())
-        .args(["--pid", &forebay.id().to_string(), &format!("--nofile={limit}:{limit}")])
-        .status();
-    assert!(status.unwrap().success());
-    let mut new: Vec<Peer> = (0..60).map(|_| Peer::connect(address)).collect();
-    new.iter_mut().for_each(|client| client.send(b"hello"));
-    pause(Duration::from_millis(300));
-
-    let (cpu, lines) = (forebay.cpu(), forebay.lines());
-    pause(Duration::from_secs(2));
-    let (cpu, lines) = (forebay.cpu() - cpu, forebay.lines() - lines);
-    assert!(cpu < Duration::from_millis(100), "{cpu:?} of 2 s while it is full");
-    assert!(lines <= 3, "{lines} lines in 2 s:\n{}", forebay.said());
-    old.iter_mut().for_each(say);
-
-    let mut waiting: Vec<Peer> = new.into_iter().filter(is_waiting).collect();
-    assert!(waiting.len() > 20, "only {} of 60 clients still wait", waiting.len());
-    let began = Instant::now();
-    drop(old);
-    let served =
-        obtain(SOON, || waiting.iter().position(|client| support::unread(client.stream()) > 0));
-    let time = began.elapsed();
-    waiting.swap_remove(served).expect(b"hello");
-    time
-}
-
-/// True exactly when the client has neither been served nor told that it will not be.
-fn is_waiting(client: &Peer) -> bool {
-    use std::io::ErrorKind::WouldBlock;
-    client.stream().set_nonblocking(true).unwrap();
-    let peeked = client.stream().peek(&mut [0]);
-    client.stream().set_nonblocking(false).unwrap();
-    peeked.is_err_and(|error| error.kind() == WouldBlock)
-}
-
-#[track_caller]
-fn say(client: &mut Peer) {
-    client.send(b"hello");
-    client.expect(b"hello");
-}
-
-#[test]
-fn no_client_sees_the_death_of_one_of_three_backends() {
-    let mut backends: Vec<Child> = (0..3).map(|_| Child::start("backend_process")).collect();
-    let addresses: Vec<SocketAddr> = backends.iter().map(Child::address).collect();
-    let forebay = Start::new(Forebay::simple(&addresses, "")).sessions().start();
-    let address = forebay.address("web");
-    let (stop, failed) = (AtomicBool::new(false), Mutex::new(Vec::new()));
-    let served = std::thread::scope(|scope| {
-        let load: Vec<_> = (0..4).map(|_| scope.spawn(|| load(address, &stop, &failed))).collect();
-        pause(Duration::from_secs(1));
-        backends.remove(0).kill();
-        pause(Duration::from_secs(1));
-        stop.store(true, Ordering::SeqCst);
-        load.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
-    });
-    // Sessions that the dead backend's kernel had accepted: at most one of each thread.
-    let failed = failed.into_inner().unwrap();
-    assert!(served > 200 && failed.len() <= 4, "{served} served, failed: {failed:?}");
-    let reasons: Vec<String> =
-        forebay.sessions().into_iter().map(|session| session.reason).collect();
-    assert!(!reasons.iter().any(|reason| reason.starts_with("connect")), "{reasons:?}");
-}
-
-/// Sessions one after the other; how many were served, and how the others failed.
-fn load(address: SocketAddr, stop: &AtomicBool, failed: &Mutex<Vec<String>>) -> usize {
-    let mut served = 0;
-    while !stop.load(Ordering::SeqCst) {
-        match Peer::try_connect(address) {
-            Ok(mut client) => match client.ask(b"hello") {
-                Ok(()) => served += 1,
-                Err(end) => failed.lock().unwrap().push(format!("{end:?}")),
-            },
-            Err(error) => failed.lock().unwrap().push(format!("not connected: {error}")),
-        }
-    }
-    served
-}
+use support::{Backend, Exit, Forebay, Peer, SOON, Start, eventually, left_out, root_or_left_out};
 
 #[test]
 fn an_unresolvable_backend_is_out_and_the_others_serve() {
@@ -131,7 +19,7 @@ fn an_unresolvable_backend_is_out_and_the_others_serve() {
         backend.address()
     );
     let forebay = Forebay::start(&config);
-    eventually(SOON, || forebay.said().contains("nowhere.invalid"));
+    forebay.expect_said("nowhere.invalid");
     for _ in 0..5 {
         assert_eq!(Peer::connect(forebay.address("web")).line().unwrap(), "up");
     }
@@ -146,20 +34,43 @@ fn only_unresolvable_backends_start_too_and_clients_are_reset() {
     Peer::expect_rejection(forebay.address("web"));
 }
 
+/// Replaces what names hosts, in a mount namespace of its own, and becomes the program.
+const WITH_HOSTS: &str = "mount --bind \"$1\" /etc/hosts && \
+     mount --bind \"$2\" /etc/nsswitch.conf && shift 2 && exec \"$@\"";
+
 #[test]
-fn a_log_that_nobody_reads_stops_no_session() {
-    let backend = Backend::echo();
-    let config = Forebay::simple(&[backend.address()], "");
-    let forebay = Start::new(config).sessions().unread_log().start();
-    let address = forebay.address("web");
-    let mut old = Peer::connect(address);
-    // A pipe holds 64 KiB; these lines are ten times that.
-    for _ in 0..2000 {
-        let mut client = Peer::connect(address);
-        say(&mut client);
-        client.reset();
+fn a_backend_whose_name_is_unknown_at_start_comes_into_use_once_it_is_known() {
+    if root_or_left_out() || left_out(&["unshare", "mount"]) {
+        return;
     }
-    say(&mut old);
+    let (known, late) = (Backend::naming("known"), Backend::naming("late"));
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let hosts = file("hosts", "127.0.0.1 localhost\n");
+    let switch = file("nsswitch.conf", "hosts: files\n");
+    let config = format!(
+        "[listener.web]\naddress = \"127.0.0.1:0\"\npool = \"app\"\n\
+         [pool.app]\nbackends = [\"late.example:{}\", \"{}\"]\nresolve_interval = \"1s\"\n",
+        late.address().port(),
+        known.address()
+    );
+    let under = ["unshare", "--mount", "sh", "-c", WITH_HOSTS, "sh", &hosts, &switch];
+    let forebay = Start::new(config).under(&under).start();
+    let serving = || Peer::connect(forebay.address("web")).line().unwrap();
+    let warned = |line: &str| line.contains("WARN") && line.contains("late.example");
+    eventually(SOON, || forebay.said().lines().any(warned));
+    for _ in 0..10 {
+        assert_eq!(serving(), "known");
+    }
+    // The same file, so that it is this one that is seen where it is mounted.
+    std::fs::write(&hosts, "127.0.0.1 localhost late.example\n").unwrap();
+    eventually(SOON, || serving() == "late");
+    let of_late = (0..10).filter(|_| serving() == "late").count();
+    assert_eq!(of_late, 5, "each has its turn");
 }
 
 /// A configuration that listens on these addresses.

@@ -41,6 +41,7 @@ fn bytes_come_whole_through_loss_repeats_and_disorder() {
         repeated: 10,
         early: 20,
         seed: 1,
+        ..Line::default()
     };
     let line = bad.join(&left, &right);
     let backend = right.enter(|| {

@@ -12,7 +12,7 @@ use std::process::Stdio;
 
 use fastrand::Rng;
 use rustix::process::Signal;
-use support::{Forebay, Server, Start, eventually, left_out, run};
+use support::{Forebay, SOON, Server, Start, eventually, left_out, run};
 use tempfile::TempDir;
 
 /// Bytes of a large body.
@@ -185,8 +185,13 @@ fn iperf3_both_ways() {
     }
     let directory = tempfile::tempdir().unwrap();
     let (_iperf, backend) = Server::on_port(directory.path(), |port| {
-        words(&["iperf3", "-s", "-B", "127.0.0.1", "-p", &port.to_string()])
+        words(&["iperf3", "-s", "--forceflush", "-B", "127.0.0.1", "-p", &port.to_string()])
     });
+    // It turns away who comes before it is done with the one before, and says when it is.
+    let listens = || {
+        let said = std::fs::read_to_string(directory.path().join("server.log")).unwrap();
+        said.rsplit('\n').find(|line| line.contains(' ')).is_some_and(|it| it.contains("listening"))
+    };
     // iperf3 tells the two connections of --bidir apart by the order in which they come, which only
     // one worker keeps: two accept and connect at the same time.
     let one = format!("[runtime]\nworkers = 1\n{}", Forebay::simple(&[backend], ""));
@@ -194,6 +199,7 @@ fn iperf3_both_ways() {
     let ways =
         [(&all, &["-P", "1"][..]), (&all, &["-R"]), (&one, &["--bidir"]), (&all, &["-P", "4"])];
     for (forebay, way) in ways {
+        eventually(SOON, listens);
         let port = forebay.address("web").port().to_string();
         let fixed = ["iperf3", "-c", "127.0.0.1", "-p", &port, "-n", "200M"];
         let said = quiet(&[&fixed[..], way].concat());

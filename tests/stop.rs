@@ -5,13 +5,12 @@
 mod support;
 
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use support::{
-    Backend, End, Exit, Forebay, Line, Netns, Peer, RIGHT, SOON, Start, comes_true, eventually,
-    pause, root_or_left_out,
+    Arrivals, Backend, Exit, Fates, Forebay, Line, Netns, Peer, RIGHT, SOON, Start, WITHOUT_RIGHTS,
+    comes_true, eventually, pause, root_or_left_out,
 };
 
 /// A forebay with one session that has moved bytes.
@@ -55,17 +54,6 @@ fn a_terminated_process_lets_its_sessions_finish() {
         client.expect_eof();
         assert_eq!(forebay.wait_exit(SOON), Exit::Code(0));
     }
-}
-
-#[test]
-fn what_is_left_at_the_deadline_is_reset() {
-    let (mut forebay, _backend, mut client) = with_a_session("timeout = \"1500ms\"");
-    let began = Instant::now();
-    forebay.signal(Signal::TERM);
-    client.expect_reset();
-    let time = began.elapsed();
-    assert!(time > Duration::from_millis(1400) && time < Duration::from_millis(2500), "{time:?}");
-    assert_eq!(forebay.wait_exit(SOON), Exit::Code(0));
 }
 
 #[test]
@@ -122,34 +110,21 @@ fn signals_without_a_meaning_yet_change_nothing() {
 
 #[test]
 fn nobody_who_got_through_to_a_stopping_process_is_lost_with_1_worker() {
-    expect_nobody_lost(1);
+    expect_nobody_lost(1, &[]);
 }
 
 #[test]
-fn nobody_who_got_through_to_a_stopping_process_is_lost_with_4_workers() {
-    expect_nobody_lost(4);
+fn nobody_who_got_through_to_a_stopping_process_without_rights_is_lost() {
+    expect_nobody_lost(2, &WITHOUT_RIGHTS);
 }
 
-/// What became of the clients.
-#[derive(Debug, Default)]
-struct Fates {
-    served: AtomicUsize,
-    not_connected: AtomicUsize,
-    reset_late: AtomicUsize,
-    lost: AtomicUsize,
-}
-
-/// Clients that wait in the kernel's queue while the process is stopped.
-const QUEUED: usize = 200;
-
-/// New clients after that, one a millisecond, and how many of them come before the signal.
-const COMING: usize = 2000;
+/// Clients that are connected before the signal, beside those in the queue.
 const BEFORE: usize = 300;
 
 /// `shutdown.timeout`; sessions here take far less.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-fn expect_nobody_lost(workers: usize) {
+fn expect_nobody_lost(workers: usize, rights: &[&str]) {
     if root_or_left_out() {
         return;
     }
@@ -163,52 +138,19 @@ fn expect_nobody_lost(workers: usize) {
          [pool.app]\nbackends = [\"{}\"]\n",
         backend.address()
     );
-    let mut forebay = Start::new(config).under(&right.prefix()).start();
+    let mut forebay = Start::new(config).under(&[&right.prefix(), rights].concat()).start();
     let address = forebay.address("web");
-    let (fates, waiting) = (Fates::default(), AtomicUsize::new(0));
-    left.enter(|| {
-        std::thread::scope(|scope| {
-            forebay.freeze();
-            for _ in 0..QUEUED {
-                scope.spawn(|| {
-                    visit(address, &fates, || _ = waiting.fetch_add(1, Ordering::SeqCst))
-                });
-            }
-            eventually(SOON, || waiting.load(Ordering::SeqCst) == QUEUED);
-            let began = Instant::now();
-            for number in 0..COMING {
-                if number == BEFORE {
-                    forebay.signal(Signal::TERM);
-                    forebay.wake();
-                }
-                let due = began + Duration::from_millis(number as u64);
-                pause(due.saturating_duration_since(Instant::now()));
-                scope.spawn(|| visit(address, &fates, || ()));
-            }
-        });
-    });
+    let patience = Duration::from_secs(2);
+    let arrivals = Arrivals { before: BEFORE, after: 1700, patience, late: DEADLINE };
+    let change = || {
+        forebay.signal(Signal::TERM);
+        forebay.wake();
+    };
+    let fates = left.enter(|| arrivals.play(address, || forebay.freeze(), change));
     assert_eq!(forebay.wait_exit(DEADLINE * 2), Exit::Code(0));
-    let served = fates.served.load(Ordering::SeqCst);
-    assert_eq!(fates.lost.load(Ordering::SeqCst), 0, "{fates:?}");
-    // Of those that came before the signal, the handshakes of the last were still on the way.
-    assert!(served >= QUEUED + BEFORE - 50, "{fates:?}");
-    assert!(fates.not_connected.load(Ordering::SeqCst) > 0, "it never stopped: {fates:?}");
-}
-
-/// One client: whoever has connected is owed an answer, or past the deadline a reset.
-fn visit(address: SocketAddr, fates: &Fates, connected: impl FnOnce()) {
-    let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_secs(2)) else {
-        fates.not_connected.fetch_add(1, Ordering::SeqCst);
-        return;
-    };
-    connected();
-    let (began, mut client) = (Instant::now(), Peer::new(stream));
-    let fate = match client.ask(b"hello") {
-        Ok(()) => &fates.served,
-        Err(Some(End::Reset)) if began.elapsed() >= DEADLINE => &fates.reset_late,
-        Err(_) => &fates.lost,
-    };
-    fate.fetch_add(1, Ordering::SeqCst);
+    assert_eq!(fates.lost(), 0, "{fates:?}");
+    assert!(fates.served() >= Fates::QUEUED + BEFORE, "{fates:?}");
+    assert!(fates.not_connected() > 0, "it never stopped: {fates:?}");
 }
 
 #[test]

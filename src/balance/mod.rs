@@ -17,6 +17,7 @@ mod alias;
 mod draws;
 mod maglev;
 
+pub(crate) use draws::Draws;
 pub use first::First;
 pub use least_connections::LeastConnections;
 pub use random_two::RandomTwo;
@@ -80,6 +81,37 @@ pub struct Ask {
 }
 
 /// A rule of choice, made once from its options.
+///
+/// It is asked in the worker, once for each attempt to connect, so it must never block.
+///
+/// ```
+/// use forebay::plugin::{Ask, Balancer, Candidates, Member, Options, Registry, Selector};
+///
+/// /// `balance = { fill_up = { keep_free = 10 } }`: the first backend that has so many sessions left.
+/// #[derive(Clone, serde::Deserialize)]
+/// #[serde(deny_unknown_fields)]
+/// struct FillUp {
+///     keep_free: u32,
+/// }
+///
+/// impl Balancer for FillUp {
+///     fn selector(&self, _members: &[Member]) -> Box<dyn Selector> {
+///         Box::new(self.clone())
+///     }
+/// }
+///
+/// impl Selector for FillUp {
+///     fn pick(&self, _ask: &Ask, candidates: &dyn Candidates) -> Option<usize> {
+///         (0..candidates.count()).find(|&index| {
+///             let candidate = candidates.at(index);
+///             candidate.eligible() && candidate.limit - candidate.active > self.keep_free
+///         })
+///     }
+/// }
+///
+/// let mut registry = Registry::with_builtins();
+/// registry.balancer("fill_up", Options::read::<FillUp>);
+/// ```
 pub trait Balancer: Send + Sync {
     /// Arranges a list of members. What must outlive the list (positions) stays in `self`.
     fn selector(&self, members: &[Member]) -> Box<dyn Selector>;

@@ -15,10 +15,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Ask, Balancer, Candidates, Member, Selector};
 
-/// The virtual time between two turns of weight 1. No due time is further from now than a few of
-/// these, behind or ahead, so distances stay far below the 2^63 at which they would become ambiguous;
+/// The virtual time between two turns of weight 1. No due time is further ahead of now than a few of
+/// these, or behind it than [`BEHIND_MAX`] and one, so distances stay far below the 2^63 at which they would become ambiguous;
 /// and a weight of 2^16 still gets its share to within one turn in 2^32.
 const STRIDE_ONE: u64 = 1 << 48;
+
+/// How far a member that is out may stay behind: who has waited longest has the first turn of those
+/// who come back together, or who are asked again and again for a part of all turns.
+const BEHIND_MAX: i64 = 1 << 58;
 
 /// Races that one pick may lose before it takes its turn without looking again.
 const RACES_MAX: usize = 8;
@@ -135,9 +139,10 @@ impl Clock {
             let candidate = candidates.at(index);
             if !candidate.eligible() {
                 bring_along(due, seen, now);
-            } else if first.is_none_or(|(least, _)| ahead.max(0) < least) {
+            } else if first.is_none_or(|(least, _)| ahead < least) {
+                // Of several that are past due, the one that has waited longest.
                 let due = if ahead > 0 { seen } else { now };
-                first = Some((ahead.max(0), Turn { index, seen, due, weight: candidate.weight }));
+                first = Some((ahead, Turn { index, seen, due, weight: candidate.weight }));
             }
         }
         first.map(|(_, turn)| turn)
@@ -162,7 +167,7 @@ impl Clock {
 /// Keeps the due time of a member that is out from falling so far behind that it would wrap
 /// around and look as if it were ahead. Writes once in many picks.
 fn bring_along(due: &AtomicU64, seen: u64, now: u64) {
-    if distance(seen, now) > STRIDE_ONE.cast_signed() {
+    if distance(seen, now) > BEHIND_MAX {
         // Whoever changed it meanwhile moved it on too.
         let _ = due.compare_exchange(seen, now, Relaxed, Relaxed);
     }

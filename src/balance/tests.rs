@@ -1,10 +1,12 @@
 //! What every policy promises, and the helpers of their tests.
 
-use std::cell::Cell;
-
 use proptest::prelude::*;
 
 use super::*;
+
+mod counted;
+
+use counted::Counted;
 
 /// One of this weight with nothing against it.
 pub(super) fn candidate(weight: u32) -> Candidate {
@@ -36,27 +38,6 @@ fn policies() -> [(&'static str, Box<dyn Balancer>); 5] {
     ]
 }
 
-/// Counts how often a policy looks at a candidate.
-struct Counted<'a> {
-    candidates: &'a [Candidate],
-    looks: Cell<usize>,
-}
-
-impl Candidates for Counted<'_> {
-    fn count(&self) -> usize {
-        self.candidates.len()
-    }
-    fn at(&self, index: usize) -> Candidate {
-        self.looks.set(self.looks.get() + 1);
-        self.candidates[index]
-    }
-}
-
-/// The most looks at `count` candidates: one walk over all, and the draws before it.
-fn looks_max(count: usize) -> usize {
-    count + 17
-}
-
 fn any_candidate() -> impl Strategy<Value = Candidate> {
     let weight = prop_oneof![2 => 1..4_u32, 1 => Just(0), 1 => any::<u32>()];
     let (active, limit) =
@@ -77,12 +58,12 @@ fn checked_pick(
     ask: &Ask,
     candidates: &[Candidate],
 ) -> Option<usize> {
-    let counted = Counted { candidates, looks: Cell::new(0) };
+    let counted = Counted::new(candidates);
     let picked = selector.pick(ask, &counted);
     let exists = candidates.iter().any(Candidate::eligible);
     assert_eq!(picked.is_some(), exists, "{name}");
     assert!(picked.is_none_or(|index| candidates[index].eligible()), "{name} picked {picked:?}");
-    assert!(counted.looks.get() <= looks_max(candidates.len()), "{name}: {:?}", counted.looks);
+    assert!(counted.looks() <= counted.looks_max(), "{name}: {}", counted.looks());
     picked
 }
 

@@ -1,11 +1,11 @@
-//! `check`: a verdict on a file, without opening a socket.
+//! `check`: a verdict on a file, and what it would change of another, without opening a socket.
 
 use std::io;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::config::Config;
+use crate::config::{Change, Config, Plan};
 
 use super::args::CheckArguments;
 use super::exit::Exit;
@@ -23,15 +23,79 @@ pub(super) fn run(arguments: &CheckArguments, registry: &Registry) -> Exit {
     let loaded = load::file(&path, registry);
     let (errors, warnings) = (loaded.findings.errors(), loaded.findings.warnings());
     let good = errors == 0 && !(arguments.strict && warnings > 0);
+    if let Some(old) = &arguments.against {
+        let verdict = Verdict { path: &path, good, loaded: &loaded };
+        return against(&verdict, old, &load::file(old, registry), arguments.json);
+    }
     let answered = if arguments.json {
-        output::answer(&as_json(&path, good, &loaded.findings))
+        output::answer(&as_json(&path, good, &loaded.findings).to_string())
     } else {
         tell(&path, good, &loaded, arguments.dump)
     };
+    exit(answered, good)
+}
+
+fn exit(answered: io::Result<()>, good: bool) -> Exit {
     match Exit::from_answer(answered) {
         Exit::Success if !good => Exit::Configuration,
         exit => exit,
     }
+}
+
+/// What a file was found to be.
+struct Verdict<'a> {
+    path: &'a Path,
+    good: bool,
+    loaded: &'a Loaded,
+}
+
+/// Tells what the file would change where `old` runs now.
+fn against(new: &Verdict<'_>, old_path: &Path, old: &Loaded, json: bool) -> Exit {
+    let plan = match (&old.config, &new.loaded.config) {
+        (Some(old), Some(new)) => Some(Plan::between(old, new)),
+        _ => None,
+    };
+    let good = new.good && plan.is_some();
+    let answered = match json {
+        true => output::answer(&plan_as_json(new, old_path, old, plan.as_ref())),
+        false => tell_plan(new, old, plan.as_ref()),
+    };
+    exit(answered, good)
+}
+
+/// Findings to stderr, the plan to stdout. Of the old file only errors are news.
+fn tell_plan(new: &Verdict<'_>, old: &Loaded, plan: Option<&Plan>) -> io::Result<()> {
+    if old.findings.errors() > 0 {
+        output::message(&old.findings.report(output::colour_on_stderr()));
+    }
+    if !new.good {
+        return tell(new.path, false, new.loaded, false);
+    }
+    if new.loaded.findings.warnings() > 0 {
+        output::message(&new.loaded.findings.report(output::colour_on_stderr()));
+    }
+    match plan {
+        Some(plan) if plan.is_empty() => output::answer("no change"),
+        Some(plan) => output::answer(&plan.lines(None).join("\n")),
+        None => Ok(()),
+    }
+}
+
+fn plan_as_json(new: &Verdict<'_>, old_path: &Path, old: &Loaded, plan: Option<&Plan>) -> String {
+    let mut report = as_json(new.path, new.good && plan.is_some(), &new.loaded.findings);
+    let change = |change: &Change| {
+        let (subject, text) = (change.subject.to_string(), change.text(None));
+        json!({ "subject": subject, "change": text })
+    };
+    let changes = plan.map_or(&[][..], Plan::changes);
+    let changes: Vec<_> = changes.iter().map(change).collect();
+    let errors = old.findings.each().filter(|finding| finding.error);
+    if let Some(problems) = report["problems"].as_array_mut() {
+        problems.extend(errors.map(|finding| finding.as_json()));
+    }
+    report["against"] = old_path.to_string_lossy().into();
+    report["changes"] = changes.into();
+    report.to_string()
 }
 
 /// Findings to stderr, the verdict or the dump to stdout.
@@ -71,21 +135,9 @@ fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-fn as_json(path: &Path, good: bool, findings: &Findings) -> String {
-    let problems: Vec<_> = findings
-        .each()
-        .map(|finding| {
-            json!({
-                "severity": if finding.error { "error" } else { "warning" },
-                "file": finding.file,
-                "line": finding.line,
-                "column": finding.column,
-                "message": finding.message,
-                "help": finding.help,
-            })
-        })
-        .collect();
-    json!({ "file": path.to_string_lossy(), "ok": good, "problems": problems }).to_string()
+fn as_json(path: &Path, good: bool, findings: &Findings) -> Value {
+    let problems: Vec<_> = findings.each().map(|finding| finding.as_json()).collect();
+    json!({ "file": path.to_string_lossy(), "ok": good, "problems": problems })
 }
 
 #[cfg(test)]

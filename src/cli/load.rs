@@ -1,17 +1,24 @@
 //! Where configurations come from: a file, the arguments of `proxy`, or the demo's own text.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
 
 use crate::config::{Choice, Choices, Config};
 
 use super::args::ProxyArguments;
 use crate::config::{self, Problem, Problems, Severity, environment};
+use crate::control::Origin;
 use crate::plugin::Registry;
 
 /// A configuration and what was found on the way to it.
 pub(super) struct Loaded {
     /// None exactly when there are errors.
     pub(super) config: Option<Config>,
+    /// Where a reload finds it.
+    pub(super) origin: Option<Origin>,
+    /// What was read for it, and directories in which more may come to be.
+    pub(super) read: Vec<PathBuf>,
     /// Errors and warnings.
     pub(super) findings: Findings,
 }
@@ -37,7 +44,10 @@ pub(super) struct Finding {
 /// Reads and checks a file and all that it includes.
 pub(super) fn file(path: &Path, registry: &Registry) -> Loaded {
     let loaded = config::load(path, &environment);
-    Loaded::new(loaded.config, loaded.warnings, registry.check(&loaded.choices))
+    let origin = Origin { path: path.to_path_buf(), hash: loaded.hash };
+    let read = [loaded.files, loaded.directories].concat();
+    let judged = Loaded::new(loaded.config, loaded.warnings, registry.check(&loaded.choices));
+    Loaded { origin: Some(origin), read, ..judged }
 }
 
 /// Checks a text that stands for a file called `name`.
@@ -77,7 +87,7 @@ impl Loaded {
             Err(problems) => (None, problems),
         };
         findings.extend(wrong);
-        Self { config, findings: Findings(findings) }
+        Self { config, origin: None, read: Vec::new(), findings: Findings(findings) }
     }
 }
 
@@ -100,6 +110,20 @@ impl Findings {
     /// All of them.
     pub(super) fn each(&self) -> impl Iterator<Item = Finding> {
         self.0.iter().map(Finding::from)
+    }
+}
+
+impl Finding {
+    /// For scripts.
+    pub(super) fn as_json(&self) -> Value {
+        json!({
+            "severity": if self.error { "error" } else { "warning" },
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "message": self.message,
+            "help": self.help,
+        })
     }
 }
 

@@ -7,12 +7,14 @@ mod args;
 mod check;
 mod demo;
 mod exit;
-mod launch;
 mod load;
 mod log;
 mod output;
 mod ready;
+mod replace;
 mod run;
+mod sandbox;
+mod status;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -24,13 +26,8 @@ use exit::Exit;
 
 use crate::plugin::Registry;
 
-/// Runs the program with the arguments of this process.
-pub fn main() -> ExitCode {
-    main_with(std::env::args_os(), Registry::with_builtins())
-}
-
 /// Runs the program with these arguments, the first of which is its own name, and these plug-ins.
-pub fn main_with(arguments: impl IntoIterator<Item = OsString>, registry: Registry) -> ExitCode {
+pub fn main(arguments: impl IntoIterator<Item = OsString>, registry: Registry) -> ExitCode {
     let parsed = Arguments::try_parse_from(arguments).and_then(Arguments::into_command);
     let exit = match parsed {
         Ok((command, log)) => dispatch(command, &log, registry),

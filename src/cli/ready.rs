@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::launch::Bound;
+use super::replace::replace;
+use crate::control::Bound;
 
 /// Removes what an earlier run left: its addresses would be believed before the new ones exist.
 /// What is no regular file, such as /dev/stdout, is left alone and is an error: removing or
@@ -18,25 +19,13 @@ pub(super) fn forget(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes one line `LISTENER ADDRESS` each. The file appears whole, by rename(2).
+/// Writes one line `LISTENER ADDRESS` each. The file appears whole.
 pub(super) fn write(path: &Path, bound: &[Bound]) -> io::Result<()> {
-    let beside = beside(path);
-    let written = fs::write(&beside, lines(bound)).and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        // The first error is the one to tell.
-        drop(fs::remove_file(&beside));
-    }
-    written
+    replace(path, &lines(bound))
 }
 
 fn lines(bound: &[Bound]) -> String {
     bound.iter().map(|bound| format!("{} {}\n", bound.listener, bound.address)).collect()
-}
-
-/// In the same directory, since a rename does not cross file systems.
-fn beside(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}", std::process::id()))
 }
 
 #[cfg(test)]

@@ -6,38 +6,55 @@ use tracing::level_filters::LevelFilter;
 
 use super::args::{LogArguments, LogFormat, ProxyArguments, ReadyArgument, RunArguments};
 use super::exit::Exit;
-use super::launch::{self, Launch, OnReady};
 use super::load::{self, Findings, Loaded};
 use super::log::{Filter, Log};
-use super::{output, ready};
+use super::{output, ready, sandbox, status};
+use crate::config::Config;
+use crate::control::{self, OnReady, Origin, Start};
+use crate::net::renounce_new_privileges;
 use crate::plugin::Registry;
 
 /// `forebay run`
 pub(super) fn file(arguments: &RunArguments, log: &LogArguments, registry: Registry) -> Exit {
-    let path = arguments.file.path();
+    // Before there is a thread: a sandbox is of the thread that enters it, and of those to come.
+    let loaded = load::file(&arguments.file.path(), &registry);
+    if arguments.sandbox
+        && let Some(config) = &loaded.config
+        && let Err(why) = sandbox::enter(config, &loaded.read, &arguments.ready)
+    {
+        output::error(&format!("cannot enter the sandbox that --sandbox asks for: {why}"));
+        return Exit::Failure;
+    }
     logged(log, || {
-        let Loaded { config, findings } = load::file(&path, &registry);
+        let Loaded { config, origin, findings, .. } = loaded;
         tell(&findings, log.log_format);
         let Some(config) = config else { return Exit::Configuration };
-        serve(Launch { config, registry, ready: None, observer: None }, &arguments.ready)
+        serve(config, origin, registry, &arguments.ready)
     })
 }
 
 /// `forebay proxy`
 pub(super) fn proxy(arguments: &ProxyArguments, log: &LogArguments, registry: Registry) -> Exit {
     logged(log, || {
-        let Loaded { config, findings } = load::proxy(arguments, &registry);
+        let Loaded { config, origin, findings, .. } = load::proxy(arguments, &registry);
         tell(&findings, log.log_format);
         // There is no file: what is wrong is wrong in the arguments.
         let Some(config) = config else { return Exit::Usage };
-        serve(Launch { config, registry, ready: None, observer: None }, &arguments.ready)
+        serve(config, origin, registry, &arguments.ready)
     })
 }
 
 /// Runs with the log on; what was logged is written before this returns, within a bound.
 fn logged(arguments: &LogArguments, work: impl FnOnce() -> Exit) -> Exit {
+    // While this is the only thread: those to come inherit it.
+    let renounced = renounce_new_privileges();
     match Log::start(arguments, Filter::level(LevelFilter::INFO)) {
-        Ok(_log) => work(),
+        Ok(_log) => {
+            if let Err(error) = renounced {
+                tracing::warn!(%error, "cannot renounce new privileges");
+            }
+            work()
+        }
         Err(error) => {
             output::error(&format!("cannot start the log: {error}"));
             Exit::Failure
@@ -45,18 +62,19 @@ fn logged(arguments: &LogArguments, work: impl FnOnce() -> Exit) -> Exit {
     }
 }
 
-fn serve(mut launch: Launch, ready: &ReadyArgument) -> Exit {
-    if let Some(path) = &ready.ready_file {
+fn serve(config: Config, origin: Option<Origin>, registry: Registry, who: &ReadyArgument) -> Exit {
+    for path in [&who.ready_file, &who.status_file].into_iter().flatten() {
         if let Err(error) = ready::forget(path) {
             tracing::error!("cannot replace {}: {error}", path.display());
             return Exit::Failure;
         }
-        launch.ready = Some(writes(path.clone()));
     }
-    match launch::run(launch) {
+    let ready = who.ready_file.clone().map(writes);
+    let reloaded = who.status_file.clone().map(status::writes);
+    match control::run(Start { config, origin, registry, ready, reloaded }) {
         Ok(()) => Exit::Success,
-        Err(causes) => {
-            causes.lines().for_each(|cause| tracing::error!("{cause}"));
+        Err(failure) => {
+            failure.to_string().lines().for_each(|cause| tracing::error!("{cause}"));
             Exit::Failure
         }
     }

@@ -2,6 +2,7 @@
 
 mod backend;
 mod listen;
+mod ranges;
 mod show;
 
 use std::net::IpAddr;
@@ -10,14 +11,15 @@ use std::path::PathBuf;
 use super::suggest::quoted;
 use super::units::Fault;
 
-pub(super) use backend::{backend, source};
+pub(super) use backend::{backend, ip, source};
 pub use listen::ADDRESSES_PER_LISTENER;
 pub(super) use listen::listen;
+pub(super) use ranges::ranges;
 
 /// sun_path holds 108 bytes with the final zero (unix(7)).
 const UNIX_PATH: usize = 107;
 
-/// `unix:/path` or a bare absolute path.
+/// `unix:/path` or a bare absolute path, without what would break a line of the log.
 fn unix(text: &str) -> Option<Result<PathBuf, Fault>> {
     let path = match text.strip_prefix("unix:") {
         Some(path) => path,
@@ -27,7 +29,7 @@ fn unix(text: &str) -> Option<Result<PathBuf, Fault>> {
     let fault = |what: &str| Fault::new(what, "write \"unix:/run/forebay/app.sock\"");
     Some(if !path.starts_with('/') {
         Err(fault(&format!("{} is not an absolute path", quoted(path))))
-    } else if path.contains('\0') || path.ends_with('/') {
+    } else if path.contains(char::is_control) || path.ends_with('/') {
         Err(fault(&format!("{} cannot name a socket", quoted(path))))
     } else if path.len() > UNIX_PATH {
         let length = path.len();

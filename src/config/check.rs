@@ -15,7 +15,7 @@ use super::read_listener::RawListener;
 use super::read_pool::RawPool;
 use super::source::Place;
 use super::suggest::quoted;
-use super::{BackendAddress, Config, State};
+use super::{BackendAddress, BackendPort, Config, State};
 
 /// Notes what does not fit together, and gives the configuration; it counts only without errors.
 pub(super) fn check(raw: RawConfig, notes: &Notes) -> Config {
@@ -33,6 +33,7 @@ pub(super) fn check(raw: RawConfig, notes: &Notes) -> Config {
     Config {
         limits: raw.limits,
         shutdown: raw.shutdown,
+        reload: raw.reload,
         runtime: raw.runtime,
         listeners,
         pools: pools.collect(),
@@ -41,14 +42,15 @@ pub(super) fn check(raw: RawConfig, notes: &Notes) -> Config {
 
 /// deny is judged before allow, so an allowed network within a denied one lets nothing in.
 fn check_networks(raw: &RawListener, notes: &Notes) {
-    let denied = |network: &IpNet| {
-        raw.listener.deny.iter().zip(&raw.deny).find(|(deny, _)| deny.contains(network))
-    };
+    let deny: HashMap<&IpNet, &Place> = raw.listener.deny.iter().zip(&raw.deny).collect();
+    // A network lies in at most 129, of which each is looked up; lists of thousands are common.
+    let around = |network: &IpNet| std::iter::successors(Some(*network), IpNet::supernet);
+    let denied = |network: &IpNet| around(network).find_map(|it| deny.get(&it));
     for (network, place) in raw.listener.allow.iter().zip(&raw.allow) {
-        if let Some((_, denied)) = denied(network) {
+        if let Some(denied) = denied(network).filter(|_| !deny.is_empty()) {
             let message = format!("allowed network {} is denied", quoted(place.text_inside()));
             let problem = Problem::warning(place.clone(), message);
-            notes.add(problem.related(denied.clone(), "denied here, which is judged first"));
+            notes.add(problem.related((*denied).clone(), "denied here, which is judged first"));
         }
     }
 }
@@ -66,6 +68,7 @@ fn check_backends(raw: &RawPool, notes: &Notes) {
             notes.add(problem.related(first.clone(), "first here"));
         }
         check_source(raw, address, &backend.place, notes);
+        check_probe(raw, address, &backend.place, notes);
     }
     let useless = |state: State, weight: u32| state != State::Ready || weight == 0;
     let all = raw.backends.iter().map(|it| &it.backend);
@@ -73,6 +76,21 @@ fn check_backends(raw: &RawPool, notes: &Notes) {
         let message = format!("no backend of pool `{name}` takes new sessions");
         let help = "each is drained, in maintenance or of weight 0";
         notes.add(Problem::warning(raw.place.clone(), message).help(help));
+    }
+}
+
+/// A probe has no client whose port it could follow.
+fn check_probe(raw: &RawPool, address: &BackendAddress, place: &Place, notes: &Notes) {
+    let follows = match address {
+        BackendAddress::Ip(_, port) | BackendAddress::Name(_, port) => {
+            matches!(port, BackendPort::Offset(_))
+        }
+        BackendAddress::Unix(_) => false,
+    };
+    if follows && raw.pool.probe.as_ref().is_some_and(|probe| probe.port.is_none()) {
+        let message = format!("{} has no port to probe", quoted(&address.to_string()));
+        let problem = Problem::error(place.clone(), message);
+        notes.add(problem.help("say it: probe = { port = 9000 }"));
     }
 }
 

@@ -15,6 +15,9 @@ use super::problem::Problem;
 use super::source::{Place, Source};
 use super::suggest::{did_you_mean, listed, quoted};
 
+/// Known names that a message lists.
+const SHOWN: usize = 20;
+
 /// A kind chosen by name: `"round_robin"` or `{ source_hash = { seed = 7 } }`.
 ///
 /// Two are equal when name and options are, wherever they stand.
@@ -46,15 +49,20 @@ impl Choice {
     /// The error that no `kind` ("balancer") of its name is among `known`.
     pub fn unknown(&self, kind: &str, known: &[&str]) -> Problem {
         let problem = self.problem(format!("unknown {kind} {}", quoted(&self.name)));
-        let problem = match did_you_mean(&self.name, known.iter().copied()) {
-            Some(hint) => problem.help(hint),
-            None => problem,
-        };
         if known.is_empty() {
             return problem.help(format!("no {kind} is registered"));
         }
-        problem.help(format!("known: {}", listed(known.iter().copied())))
+        suggest(problem, &self.name, known)
     }
+}
+
+/// Adds what may have been meant by `name`, and what could have been said.
+fn suggest(problem: Problem, name: &str, known: &[&str]) -> Problem {
+    let problem = match did_you_mean(name, known.iter().copied()) {
+        Some(hint) => problem.help(hint),
+        None => problem,
+    };
+    problem.help(format!("known: {}", listed(known.iter().copied().take(SHOWN))))
 }
 
 /// Every choice of a configuration, by what it is a choice of.
@@ -64,6 +72,10 @@ pub struct Choices {
     pub balancers: Vec<Choice>,
     /// `guards` of every listener.
     pub guards: Vec<Choice>,
+    /// `kind` of every pool's `probe`.
+    pub probes: Vec<Choice>,
+    /// The pools that a guard may name.
+    pub pools: Vec<Arc<str>>,
 }
 
 impl Choices {
@@ -73,6 +85,12 @@ impl Choices {
         Self {
             balancers: config.pools.iter().map(|pool| pool.balance.clone()).collect(),
             guards: guards.collect(),
+            probes: config
+                .pools
+                .iter()
+                .filter_map(|pool| Some(pool.probe.as_ref()?.kind.clone()))
+                .collect(),
+            pools: config.pools.iter().map(|pool| Arc::clone(&pool.name)).collect(),
         }
     }
 }
@@ -131,6 +149,14 @@ impl Options {
         Problem::error(self.at(span), message)
     }
 
+    /// The error that the text `name` among the options names no `kind` ("pool") that is `known`, at
+    /// that text, or at the table if no option says it.
+    pub fn unknown(&self, kind: &str, name: &str, known: &[&str]) -> Problem {
+        let span = self.table.0.iter().find_map(|entry| span_of_text(&entry.node, name));
+        let problem = Problem::error(self.at(span), format!("unknown {kind} {}", quoted(name)));
+        suggest(problem, name, known)
+    }
+
     /// Reads the options into the plug-in's own type, which should deny unknown fields.
     ///
     /// # Errors
@@ -183,6 +209,16 @@ impl Options {
             Some(hint) => problem.help(hint),
             None => problem,
         }
+    }
+}
+
+/// Where `text` stands as a value in this one or below.
+fn span_of_text(node: &Node, text: &str) -> Option<Range<usize>> {
+    match &node.value {
+        Value::String(value) => (value == text).then(|| node.span.clone()),
+        Value::Array(items) => items.iter().find_map(|item| span_of_text(item, text)),
+        Value::Table(table) => table.0.iter().find_map(|entry| span_of_text(&entry.node, text)),
+        _ => None,
     }
 }
 
@@ -240,6 +276,15 @@ mod tests {
         assert_eq!(choice("a", "x = 1"), choice("a", "# elsewhere\nx = 0x1"));
         assert_ne!(choice("a", "x = 1"), choice("a", "x = 2"));
         assert_eq!(choice("a", ""), Choice::named("a"));
+    }
+
+    #[test]
+    fn an_unknown_name_among_the_options_is_named_at_its_place() {
+        let options = options("x = 1\nto = [{ pool = 'b' }, { pool = 'apq' }]\n");
+        let problem = options.unknown("pool", "apq", &["app", "b"]);
+        let said = "f:2:32: unknown pool `apq`; did you mean `app`?; known: `app` or `b`";
+        assert_eq!(problem.to_string(), said);
+        assert!(options.unknown("pool", "c", &["app"]).to_string().starts_with("f:1:1: "));
     }
 
     #[test]

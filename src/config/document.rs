@@ -40,7 +40,12 @@ impl Document {
         }
         let (parsed, errors) = DeTable::parse_recoverable(text);
         let mut table = Table::from_parsed(parsed.get_ref());
-        let guessed = note_errors(source, &table, &errors, notes);
+        let mut guessed = note_errors(source, &table, &errors, notes);
+        table.each_beyond(&mut |text, span| {
+            if !is_integer(text) && guessed.insert(source.line_of(span.start)) {
+                notes.add(syntax::no_value(Place::new(source, span.clone())));
+            }
+        });
         let unknown = expand_all(&mut table, source, variables, notes);
         Self { source: Arc::clone(source), table, guessed, unknown }
     }
@@ -50,6 +55,18 @@ impl Document {
         self.unknown.contains(&span.start)
             || self.guessed.contains(&self.source.line_of(span.start))
     }
+}
+
+/// The parser leaves it to the reader to find that 0x has no digits, and 1_000/h has others.
+fn is_integer(text: &str) -> bool {
+    let digits = text.trim_start_matches(['+', '-']);
+    let (radix, digits) = match digits.split_at_checked(2) {
+        Some(("0x", digits)) => (16, digits),
+        Some(("0o", digits)) => (8, digits),
+        Some(("0b", digits)) => (2, digits),
+        _ => (10, digits),
+    };
+    !digits.is_empty() && digits.chars().all(|digit| digit.is_digit(radix))
 }
 
 /// Notes one error a line, and returns the lines.
@@ -143,6 +160,20 @@ mod tests {
         assert_eq!(found[1], "f:3:1: `b` is defined twice");
         assert_eq!(found[2], "f:4:4: a value is missing");
         assert!(found[3].starts_with("f:5:10: missing comma"), "{}", found[3]);
+    }
+
+    /// In the options of a plug-in nobody else looks at them.
+    #[test]
+    fn integers_that_the_parser_lets_pass_are_no_values() {
+        for value in ["0x", "0b", "1_000/h"] {
+            let found = problems(&format!("a = {{ b = [{value}] }}\n"));
+            assert_eq!(found.len(), 1, "{value}: {found:?}");
+            assert!(
+                found[0].starts_with(&format!("f:1:12: `{value}` is not a value")),
+                "{found:?}"
+            );
+        }
+        assert!(problems(&format!("a = [{}, 0x{0}, 0xfF, 1_0]\n", "9".repeat(50))).is_empty());
     }
 
     #[test]

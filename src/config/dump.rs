@@ -1,14 +1,17 @@
 //! The effective configuration as TOML that loads back to the same [`Config`].
 
 use std::fmt::{Display, Write};
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::node::{Node, Table, Value};
+use super::address::ranges;
+use super::node::{Entry, Node, Table, Value};
 use super::units::{show_duration, show_rate, show_size};
-use super::{Choice, Config, ListenAddress, Listener, Over, PerSource, Pool, Splice, State};
+use super::{
+    Choice, Config, Eject, Keepalive, Listener, OnRemove, PerSource, Pool, ProbeSettings, WhenDown,
+};
 
-/// Everything that is in force, defaults and includes filled in; what has no value is left out.
+/// Everything that is in force, defaults and includes filled in; what has no value is left out, and
+/// a password is not shown.
 pub fn dump(config: &Config) -> String {
     let mut out = Out::default();
     let limits = &config.limits;
@@ -19,16 +22,14 @@ pub fn dump(config: &Config) -> String {
     out.header("shutdown");
     out.key("timeout", duration(config.shutdown.timeout));
     out.key("delay", duration(config.shutdown.delay));
+    out.header("reload");
+    out.key("watch", text(&config.reload.watch.to_string()));
+    out.key("interval", duration(config.reload.interval));
     out.header("runtime");
     out.optional("workers", config.runtime.workers);
     out.key("pin_cpus", config.runtime.pin_cpus);
     out.key("spread", config.runtime.spread);
-    let splice = match config.runtime.splice {
-        Splice::Auto => "auto",
-        Splice::Always => "always",
-        Splice::Never => "never",
-    };
-    out.key("splice", text(splice));
+    out.key("splice", text(&config.runtime.splice.to_string()));
     config.listeners.iter().for_each(|listener| dump_listener(&mut out, listener));
     config.pools.iter().for_each(|pool| dump_pool(&mut out, pool));
     out.0
@@ -36,10 +37,10 @@ pub fn dump(config: &Config) -> String {
 
 fn dump_listener(out: &mut Out, listener: &Listener) {
     out.header(&format!("listener.{}", key(&listener.name)));
-    out.key("address", list(addresses(&listener.addresses).iter().map(|it| text(it))));
+    out.key("address", list(ranges(&listener.addresses).iter().map(|it| text(it))));
     out.key("pool", text(&listener.pool));
     out.optional("max_connections", listener.max_connections);
-    out.key("over", text(over(listener.over)));
+    out.key("over", text(&listener.over.to_string()));
     out.optional("rate", listener.rate.map(|rate| text(&show_rate(rate))));
     out.optional("per_source", listener.per_source.as_ref().map(per_source));
     out.key("deny", list(listener.deny.iter().map(|network| text(&network.to_string()))));
@@ -56,6 +57,7 @@ fn dump_listener(out: &mut Out, listener: &Listener) {
     out.optional("interface", listener.interface.as_deref().map(text));
     out.key("freebind", listener.freebind);
     out.optional("congestion", listener.congestion.as_deref().map(text));
+    out.optional("socket_buffer", listener.socket_buffer.map(|bytes| text(&show_size(bytes))));
     out.optional("mode", listener.mode.map(|mode| text(&format!("{mode:04o}"))));
 }
 
@@ -74,19 +76,28 @@ fn dump_pool(out: &mut Out, pool: &Pool) {
     out.optional("max_connections", pool.max_connections);
     out.optional("fallback", pool.fallback.as_deref().map(text));
     out.optional("source", pool.source.map(|source| text(&source.ip().to_string())));
-    out.key("keepalive", keepalive(pool));
+    out.key("keepalive", keepalive(pool.keepalive));
     out.optional("congestion", pool.congestion.as_deref().map(text));
+    out.optional("socket_buffer", pool.socket_buffer.map(|bytes| text(&show_size(bytes))));
     out.key("resolve_interval", duration(pool.resolve_interval));
+    out.key("on_remove", on_remove(pool.on_remove));
+    out.key("probe", pool.probe.as_ref().map_or_else(off, probe));
+    out.key("eject", pool.eject.as_ref().map_or_else(off, eject));
+    out.key("on_unhealthy", on_remove(pool.on_unhealthy));
+    out.key("panic_threshold", text(&format!("{}%", pool.panic_threshold)));
+    out.key("when_down", pool.when_down.as_ref().map_or_else(off, when_down));
+    out.key("slow_start", pool.slow_start.map_or_else(|| text("off"), duration));
     for backend in &pool.backends {
         out.line(&format!("\n[[pool.{name}.backends]]"));
         out.key("address", text(&backend.address.to_string()));
         out.key("weight", backend.weight);
+        out.key("priority", backend.priority);
         out.optional("max_connections", backend.max_connections);
-        out.key("state", text(state(backend.state)));
+        out.key("state", text(&backend.state.to_string()));
     }
 }
 
-fn per_source(per_source: &PerSource) -> String {
+pub(super) fn per_source(per_source: &PerSource) -> String {
     let mut parts = Vec::new();
     parts.extend(per_source.max_connections.map(|count| format!("max_connections = {count}")));
     parts.extend(per_source.rate.map(|rate| format!("rate = {}", text(&show_rate(rate)))));
@@ -108,24 +119,52 @@ fn timeouts(pool: &Pool) -> String {
     )
 }
 
-fn keepalive(pool: &Pool) -> String {
-    let Some(it) = pool.keepalive else { return "false".to_owned() };
+pub(super) fn keepalive(keepalive: Option<Keepalive>) -> String {
+    let Some(it) = keepalive else { return off() };
     let (idle, interval) = (duration(it.idle), duration(it.interval));
     format!("{{ idle = {idle}, interval = {interval}, count = {} }}", it.count)
 }
 
-fn over(over: Over) -> &'static str {
-    match over {
-        Over::Wait => "wait",
-        Over::Reject => "reject",
-    }
+/// What is not on.
+fn off() -> String {
+    "false".to_owned()
 }
 
-fn state(state: State) -> &'static str {
-    match state {
-        State::Ready => "ready",
-        State::Drain => "drain",
-        State::Maint => "maint",
+pub(super) fn probe(it: &ProbeSettings) -> String {
+    let mut parts = vec![
+        format!("kind = {}", choice(&it.kind)),
+        format!("interval = {}", duration(it.interval)),
+        format!("fast_interval = {}", duration(it.fast_interval)),
+        format!("timeout = {}", duration(it.timeout)),
+        format!("rise = {}, fall = {}", it.rise, it.fall),
+    ];
+    parts.extend(it.port.map(|port| format!("port = {port}")));
+    parts.extend(it.address.map(|address| format!("address = {}", text(&address.to_string()))));
+    format!("{{ {} }}", parts.join(", "))
+}
+
+pub(super) fn eject(it: &Eject) -> String {
+    format!(
+        "{{ failures = {}, time = {}, max_time = {}, max_ejected = \"{}%\" }}",
+        it.failures,
+        duration(it.time),
+        duration(it.max_time),
+        it.max_ejected
+    )
+}
+
+pub(super) fn when_down(it: &WhenDown) -> String {
+    let (hold, rate) = (duration(it.hold), text(&show_rate(it.release_rate)));
+    format!("{{ hold = {hold}, max = {}, release_rate = {rate} }}", it.max)
+}
+
+fn on_remove(on_remove: OnRemove) -> String {
+    match on_remove {
+        OnRemove::Drain { timeout } => {
+            format!("{{ drain = {{ timeout = {} }} }}", duration(timeout))
+        }
+        OnRemove::Keep => text("keep"),
+        OnRemove::Close => text("close"),
     }
 }
 
@@ -136,9 +175,17 @@ fn choice(choice: &Choice) -> String {
     }
 }
 
-fn inline(table: &Table) -> String {
-    let entry =
-        |entry: &super::node::Entry| format!("{} = {}", key(&entry.key), value(&entry.node));
+/// A key whose value is nobody's business, and what is shown for it.
+const SECRET: &str = "password";
+const HIDDEN: &str = "********";
+
+/// A table on one line, without its secrets: it stands in logs.
+pub(super) fn inline(table: &Table) -> String {
+    let shown = |entry: &Entry| match entry.key == SECRET {
+        true => text(HIDDEN),
+        false => value(&entry.node),
+    };
+    let entry = |entry: &Entry| format!("{} = {}", key(&entry.key), shown(entry));
     format!("{{ {} }}", table.0.iter().map(entry).collect::<Vec<_>>().join(", "))
 }
 
@@ -151,40 +198,6 @@ fn value(node: &Node) -> String {
         Value::Array(items) => list(items.iter().map(value)),
         Value::Table(table) => inline(table),
     }
-}
-
-/// Runs of ports on one address as a range.
-fn addresses(all: &[ListenAddress]) -> Vec<String> {
-    let mut shown = Vec::new();
-    let mut rest = all;
-    while let Some((first, after)) = rest.split_first() {
-        let run = match first {
-            ListenAddress::Tcp(first) => run(*first, after),
-            ListenAddress::Unix(_) => 0,
-        };
-        match (first, u16::try_from(run)) {
-            (ListenAddress::Tcp(address), Ok(run)) if run > 0 => {
-                shown.push(format!("{address}-{}", address.port().saturating_add(run)));
-            }
-            _ => shown.push(first.to_string()),
-        }
-        rest = after.get(run..).unwrap_or_default();
-    }
-    shown
-}
-
-/// How many of `after` continue `first` port by port.
-fn run(first: SocketAddr, after: &[ListenAddress]) -> usize {
-    if first.port() == 0 {
-        return 0;
-    }
-    let mut last = first;
-    let next = |address: &&ListenAddress| {
-        let Some(port) = last.port().checked_add(1) else { return false };
-        last.set_port(port);
-        **address == ListenAddress::Tcp(last)
-    };
-    after.iter().take_while(next).count()
 }
 
 fn duration(length: Duration) -> String {

@@ -78,6 +78,8 @@ pub enum Kind {
     Choice,
     /// Kinds by name, with their options.
     Choices,
+    /// One of these kinds by name, with its options.
+    OneKind(&'static [Key]),
     /// Paths of further files.
     Paths,
     /// A table of these keys.
@@ -113,6 +115,10 @@ impl Kind {
             Self::Backends => "a list of addresses such as [\"10.0.0.5:9000\"]".to_owned(),
             Self::Choice => "a name, or { name = { options } }".to_owned(),
             Self::Choices => "a list of names, or of { name = { options } }".to_owned(),
+            Self::OneKind(kinds) => {
+                let names = super::suggest::listed(kinds.iter().map(|kind| kind.name));
+                format!("{names}, or {{ name = {{ options }} }}")
+            }
             Self::Paths => "a list of paths such as [\"conf.d/*.toml\"]".to_owned(),
             Self::Table(_) => "a table".to_owned(),
             Self::FlagOrTable(_) => "true, false or a table".to_owned(),
@@ -123,7 +129,10 @@ impl Kind {
     /// The keys below this one.
     pub fn keys(&self) -> &'static [Key] {
         match self {
-            Self::Table(keys) | Self::FlagOrTable(keys) | Self::Named(keys) => keys,
+            Self::Table(keys)
+            | Self::FlagOrTable(keys)
+            | Self::OneKind(keys)
+            | Self::Named(keys) => keys,
             Self::Backends => BACKEND,
             _ => &[],
         }

@@ -3,9 +3,11 @@
 //! Opens no socket and knows no plug-in: what a plug-in decides is kept as a [`Choice`].
 //! The way of a text: `include` (files) → `document` (syntax, variables) → `raw` and the `read_*`
 //! modules (one table each, by the keys in `keys`) → `check` (one value against another) → `settings`.
+//! Two configurations make a [`Plan`]: what a reload changes, in words.
 
 mod choice;
 mod settings;
+mod words;
 
 mod load;
 
@@ -23,6 +25,7 @@ pub mod keys;
 mod raw;
 mod read_backends;
 mod read_choice;
+mod read_health;
 mod read_listener;
 mod read_pool;
 mod read_process;
@@ -37,6 +40,7 @@ mod report;
 mod suggest;
 
 mod dump;
+mod plan;
 mod proxy;
 #[cfg(feature = "schema")]
 mod schema;
@@ -46,6 +50,7 @@ pub use choice::{Choice, Choices, Options};
 pub use dump::dump;
 pub use include::FILE_BYTES;
 pub use load::{Loaded, environment, load, parse};
+pub use plan::{Change, Plan, Sessions, Subject, Touches};
 pub use problem::{Problem, Related, Severity};
 pub use problems::{PROBLEMS_KEPT, Problems};
 #[cfg(feature = "cli")]
@@ -54,4 +59,5 @@ pub use report::render;
 pub use schema::schema;
 pub use settings::*;
 pub use source::{Place, Position, Source};
+pub(crate) use units::parse_network;
 pub use variables::Variables;

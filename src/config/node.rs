@@ -25,7 +25,7 @@ pub(super) enum Value {
     Datetime(Datetime),
     Array(Vec<Node>),
     Table(Table),
-    /// What no type of ours holds: an integer beyond 128 bits. Equal to nothing.
+    /// What no type of ours holds: an integer beyond 128 bits, or what only begins like one.
     Beyond(String),
 }
 
@@ -118,9 +118,23 @@ impl Node {
             _ => {}
         }
     }
+
+    fn each_beyond(&self, see: &mut dyn FnMut(&str, &Range<usize>)) {
+        match &self.value {
+            Value::Beyond(text) => see(text, &self.span),
+            Value::Array(items) => items.iter().for_each(|item| item.each_beyond(see)),
+            Value::Table(table) => table.each_beyond(see),
+            _ => {}
+        }
+    }
 }
 
 impl Table {
+    /// Calls `see` with every value that no type holds, and where it stands.
+    pub(super) fn each_beyond(&self, see: &mut dyn FnMut(&str, &Range<usize>)) {
+        self.0.iter().for_each(|entry| entry.node.each_beyond(see));
+    }
+
     fn to_parsed(&self) -> DeTable<'_> {
         let entry = |entry: &'_ Entry| entry.span.clone();
         let mut parsed = DeTable::new();
@@ -146,6 +160,7 @@ impl PartialEq for Node {
             (Value::Datetime(a), Value::Datetime(b)) => a == b,
             (Value::Array(a), Value::Array(b)) => a == b,
             (Value::Table(a), Value::Table(b)) => a == b,
+            (Value::Beyond(a), Value::Beyond(b)) => a == b,
             _ => false,
         }
     }
@@ -176,6 +191,13 @@ mod tests {
         assert_ne!(one, two);
         assert_ne!(table("a = 1"), table("a = 1.0"));
         assert_ne!(table("a = [1, 2]"), table("a = [2, 1]"));
+    }
+
+    #[test]
+    fn an_integer_that_no_type_holds_is_equal_to_itself() {
+        let text = format!("a = {}\n", "9".repeat(50));
+        assert_eq!(table(&text), table(&text));
+        assert_ne!(table(&text), table(&format!("a = {}\n", "8".repeat(50))));
     }
 
     #[test]

@@ -37,6 +37,11 @@ impl Notes {
         }
     }
 
+    /// True exactly when more has been noted than is kept: what looks for more may stop.
+    pub(super) fn is_full(&self) -> bool {
+        self.problems.try_borrow().is_ok_and(|problems| problems.omitted() > 0)
+    }
+
     pub(super) fn into_problems(self) -> Problems {
         self.problems.into_inner()
     }

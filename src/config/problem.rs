@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::source::Place;
+use super::suggest::on_one_line;
 
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,9 +100,9 @@ impl fmt::Display for Problem {
         if self.severity == Severity::Warning {
             out.write_str("warning: ")?;
         }
-        out.write_str(&self.message)?;
+        out.write_str(&on_one_line(&self.message))?;
         let lines = self.help.iter().filter(|help| !help.contains('\n'));
-        lines.into_iter().try_for_each(|help| write!(out, "; {help}"))
+        lines.into_iter().try_for_each(|help| write!(out, "; {}", on_one_line(help)))
     }
 }
 

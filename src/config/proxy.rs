@@ -21,7 +21,7 @@ use super::read_pool::{RawPool, read_pool_of};
 use super::reader::Section;
 use super::source::{Place, Source};
 use super::units::Fault;
-use super::{Backend, Config, State};
+use super::{Backend, Config};
 
 /// What messages call the arguments.
 const NAME: &str = "command line";
@@ -106,8 +106,7 @@ impl Arguments {
         for (text, span) in &self.to {
             match address::backend(text) {
                 Ok(address) => {
-                    let (weight, max_connections, state) = (1, None, State::Ready);
-                    let backend = Backend { address, weight, max_connections, state };
+                    let backend = Backend::at(address);
                     raw.backends.push(RawBackend { backend, place: self.place(span) });
                 }
                 Err(fault) => self.note(span, fault, notes),

@@ -14,13 +14,14 @@ use super::read_process;
 use super::reader::{Item, Section};
 use super::suggest::{did_you_mean, quoted};
 use super::units::Fault;
-use super::{Limits, Runtime, Shutdown};
+use super::{Limits, Reload, Runtime, Shutdown};
 
 /// All files together. Values that could not be read hold a default; a problem says so.
 #[derive(Debug)]
 pub(super) struct RawConfig {
     pub(super) limits: Limits,
     pub(super) shutdown: Shutdown,
+    pub(super) reload: Reload,
     pub(super) runtime: Runtime,
     pub(super) listeners: Vec<RawListener>,
     pub(super) pools: Vec<RawPool>,
@@ -44,6 +45,7 @@ impl RawConfig {
         Self {
             limits: read_process::limits(&root.section("limits")),
             shutdown: read_process::shutdown(&root.section("shutdown")),
+            reload: read_process::reload(&root.section("reload")),
             runtime: read_process::runtime(&root.section("runtime")),
             listeners: listeners
                 .map(|(name, item)| {

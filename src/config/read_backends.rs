@@ -49,9 +49,7 @@ fn read_backend(section: &Section<'_>, item: Item<'_>) -> Option<RawBackend> {
     match &item.node.value {
         Value::String(text) => {
             let address = parse(section, item, text)?;
-            let backend =
-                Backend { address, weight: 1, max_connections: None, state: State::Ready };
-            Some(RawBackend { backend, place: item.place() })
+            Some(RawBackend { backend: Backend::at(address), place: item.place() })
         }
         Value::Table(_) => read_table(section, item),
         _ => {
@@ -82,8 +80,26 @@ fn read_table(section: &Section<'_>, item: Item<'_>) -> Option<RawBackend> {
         return None;
     };
     let address = parse(&table, found, text)?;
-    let backend = Backend { address, weight, max_connections, state };
+    let priority = priority(&table);
+    let backend = Backend { address, weight, priority, max_connections, state };
     Some(RawBackend { backend, place: found.place() })
+}
+
+fn priority(table: &Section<'_>) -> u32 {
+    let backup = table.flag("backup") == Some(true);
+    let said = table.count("priority");
+    if let Some(item) = table.find("backup").filter(|_| backup && said.is_some()) {
+        let message = "`backup` and `priority` say the same thing";
+        table.note(item, Fault::new(message, "write one of them; backup is priority = 1"));
+    }
+    said.unwrap_or(u32::from(backup))
+}
+
+impl Backend {
+    /// One of which nothing but the address is said.
+    pub(super) fn at(address: BackendAddress) -> Self {
+        Self { address, weight: 1, priority: 0, max_connections: None, state: State::Ready }
+    }
 }
 
 fn parse(section: &Section<'_>, item: Item<'_>, text: &str) -> Option<BackendAddress> {

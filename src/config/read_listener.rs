@@ -93,6 +93,7 @@ pub(super) fn read_settings(section: &Section<'_>) -> Settings {
         interface: section.kernel_name("interface"),
         freebind: section.flag("freebind").unwrap_or(false),
         congestion: section.kernel_name("congestion"),
+        socket_buffer: section.size("socket_buffer"),
         mode: section.text("mode", units::mode),
     };
     let place = section.find("pool").filter(|_| pool.is_some()).map(|item| item.place());

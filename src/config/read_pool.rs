@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::address;
-use super::node::Value;
 use super::problem::Problem;
 use super::read_backends::{RawBackend, read_backends};
-use super::read_choice::choice;
+use super::read_choice::{choice, one_kind};
+use super::read_health;
 use super::reader::Section;
 use super::source::Place;
 use super::units::{self, Fault};
-use super::{Choice, Connect, Keepalive, Pool, Timeouts};
+use super::{Choice, Connect, Keepalive, OnRemove, Pool, Timeouts};
 
 /// The rule of choice that holds without `balance`.
 const BALANCE: &str = "round_robin";
@@ -64,8 +64,28 @@ pub(super) fn read_settings(section: &Section<'_>) -> Pool {
         source: section.text("source", address::source),
         keepalive: keepalive(section),
         congestion: section.kernel_name("congestion"),
+        socket_buffer: section.size("socket_buffer"),
         resolve_interval: section.duration("resolve_interval").unwrap_or(Duration::from_secs(30)),
+        on_remove: on_remove(section, "on_remove", OnRemove::Drain { timeout: DRAIN }),
+        probe: read_health::probe(section),
+        eject: read_health::eject(section),
+        on_unhealthy: on_remove(section, "on_unhealthy", OnRemove::Keep),
+        panic_threshold: section.text("panic_threshold", units::percent).unwrap_or(0),
+        slow_start: section.timeout("slow_start").unwrap_or(None),
+        when_down: read_health::when_down(section),
         backends: Vec::new(),
+    }
+}
+
+/// How long the sessions of a backend that is gone may live on.
+const DRAIN: Duration = Duration::from_secs(3600);
+
+fn on_remove(section: &Section<'_>, name: &str, otherwise: OnRemove) -> OnRemove {
+    match one_kind(section, name) {
+        Some(("keep", _)) => OnRemove::Keep,
+        Some(("close", _)) => OnRemove::Close,
+        Some((_, drain)) => OnRemove::Drain { timeout: drain.duration("timeout").unwrap_or(DRAIN) },
+        None => otherwise,
     }
 }
 
@@ -119,16 +139,7 @@ const KEEPALIVE: Keepalive =
     Keepalive { idle: Duration::from_secs(60), interval: Duration::from_secs(10), count: 6 };
 
 fn keepalive(section: &Section<'_>) -> Option<Keepalive> {
-    let Some(item) = section.find("keepalive") else { return Some(KEEPALIVE) };
-    match item.node.value {
-        Value::Flag(false) => return None,
-        Value::Flag(true) | Value::Table(_) => {}
-        _ => {
-            section.note_type("keepalive", item);
-            return None;
-        }
-    }
-    let table = section.table("keepalive");
+    let table = section.switch("keepalive", true)?;
     Some(Keepalive {
         idle: whole_seconds(&table, "idle").unwrap_or(KEEPALIVE.idle),
         interval: whole_seconds(&table, "interval").unwrap_or(KEEPALIVE.interval),

@@ -1,4 +1,4 @@
-//! Reads `[limits]`, `[shutdown]`, `[runtime]` and `[defaults]`.
+//! Reads `[limits]`, `[shutdown]`, `[reload]`, `[runtime]` and `[defaults]`.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::notes::Notes;
 use super::read_listener::read_settings as read_listener_settings;
 use super::read_pool::read_settings as read_pool_settings;
 use super::reader::{Item, Section};
-use super::{Limits, Runtime, Shutdown, Splice};
+use super::{Limits, Reload, Runtime, Shutdown, Splice, Watch};
 
 pub(super) fn limits(section: &Section<'_>) -> Limits {
     let buffer = section.size("buffer").and_then(|bytes| usize::try_from(bytes).ok());
@@ -23,6 +23,15 @@ pub(super) fn shutdown(section: &Section<'_>) -> Shutdown {
         timeout: section.delay("timeout").unwrap_or(Duration::from_secs(30)),
         delay: section.delay("delay").unwrap_or(Duration::ZERO),
     }
+}
+
+pub(super) fn reload(section: &Section<'_>) -> Reload {
+    let watch = match section.word("watch") {
+        Some("poll") => Watch::Poll,
+        Some("off") => Watch::Off,
+        _ => Watch::Auto,
+    };
+    Reload { watch, interval: section.duration("interval").unwrap_or(Duration::from_secs(5)) }
 }
 
 pub(super) fn runtime(section: &Section<'_>) -> Runtime {

@@ -96,6 +96,7 @@ impl<'a> Section<'a> {
             let problem = Problem::error(place, format!("unknown key {}", quoted(&entry.key)));
             self.notes.add(match did_you_mean(&entry.key, known()) {
                 Some(hint) => problem.help(hint),
+                None if self.keys.is_empty() => problem.help("there is nothing to set here"),
                 None => problem.help(format!("known here: {}", listed(known()))),
             });
         }
@@ -132,7 +133,24 @@ impl<'a> Section<'a> {
         section
     }
 
-    fn kind(&self, name: &str) -> Kind {
+    /// The table under `name` if that is on, by `true`, a table, or `unasked`.
+    pub(super) fn switch(&self, name: &str, unasked: bool) -> Option<Section<'a>> {
+        let on = match self.find(name) {
+            None => unasked,
+            Some(item) => match item.node.value {
+                Value::Flag(flag) => flag,
+                Value::Table(_) => true,
+                _ => {
+                    self.note_type(name, item);
+                    false
+                }
+            },
+        };
+        on.then(|| self.table(name))
+    }
+
+    /// What the key takes.
+    pub(super) fn kind(&self, name: &str) -> Kind {
         let found = self.keys.iter().find(|key| key.name == name);
         debug_assert!(found.is_some(), "{name} is read but in no table of keys");
         found.map_or(Kind::Flag, |key| key.kind)

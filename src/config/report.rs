@@ -1,10 +1,16 @@
 //! Problems as a person reads them: the line, a caret, what is allowed.
+//!
+//! Whatever the file says, no control character but the end of a line reaches the terminal, other
+//! than those that colour the report.
+
+use std::borrow::Cow;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::problem::{Problem, Severity};
 use super::problems::Problems;
 use super::source::Place;
+use super::suggest::on_one_line;
 
 /// A longer line is not shown; the position has to do.
 const SHOWN_LINE: usize = 4096;
@@ -31,7 +37,7 @@ fn group(problem: &Problem) -> Group<'_> {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let mut group = Group::with_title(level.primary_title(problem.message.as_str()));
+    let mut group = Group::with_title(level.primary_title(on_one_line(&problem.message)));
     for snippet in snippets(problem) {
         group = match snippet.excerpt() {
             Some(excerpt) => group.element(excerpt),
@@ -39,9 +45,24 @@ fn group(problem: &Problem) -> Group<'_> {
         };
     }
     for help in &problem.help {
-        group = group.element(Level::HELP.message(help.as_str()));
+        group = group.element(Level::HELP.message(on_its_lines(help)));
     }
     group
+}
+
+/// A help may have several lines.
+fn on_its_lines(help: &str) -> String {
+    help.split('\n').map(on_one_line).collect::<Vec<_>>().join("\n")
+}
+
+/// The text of a file as it is shown. The renderer makes the control characters of ASCII visible; it
+/// leaves those beyond, of which U+009B means what ESC and a bracket do.
+fn shown(text: &str) -> Cow<'_, str> {
+    let raw = |letter: char| letter.is_control() && !letter.is_ascii();
+    match text.contains(raw) {
+        false => Cow::Borrowed(text),
+        true => Cow::Owned(text.replace(raw, "\u{fffd}")),
+    }
 }
 
 /// Places that are shown as one piece of text.
@@ -91,21 +112,23 @@ impl<'a> Piece<'a> {
         }
         let (start, end) = (source.line_start(first), source.line_span(last).end);
         let text = source.text().get(start..end)?;
-        let path = source.name().to_owned();
-        let mut snippet = Snippet::source(text).path(path).line_start(first);
+        let path = on_one_line(source.name());
+        let mut snippet = Snippet::source(shown(text)).path(path).line_start(first);
+        let offset = |at: usize| shown(text.get(..at - start).unwrap_or_default()).len();
         for mark in &self.marks {
             let span = mark.place.span();
             // A value over several lines is marked at its first.
             let line = source.line_span(source.line_of(span.start));
-            let span = span.start - start..span.end.min(line.end).max(span.start) - start;
-            snippet = snippet.annotation(mark.kind.span(span).label(mark.label));
+            let span = offset(span.start)..offset(span.end.min(line.end).max(span.start));
+            let label = mark.label.map(on_one_line);
+            snippet = snippet.annotation(mark.kind.span(span).label(label));
         }
         Some(snippet)
     }
 
     fn origin(&self) -> Origin<'a> {
         let Some(mark) = self.marks.first() else { return Origin::path("") };
-        let origin = Origin::path(mark.place.source().name());
+        let origin = Origin::path(on_one_line(mark.place.source().name()));
         match mark.place.source().text().is_empty() {
             true => origin,
             false => {

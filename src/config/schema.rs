@@ -68,12 +68,22 @@ fn of(kind: &Kind) -> Value {
         Kind::Backends => some(json!({ "anyOf": [text(), Value::Object(object(kind.keys()))] })),
         Kind::Choice => choice(),
         Kind::Choices => json!({ "anyOf": [choice(), some(choice())] }),
+        Kind::OneKind(kinds) => one_kind(kinds),
         Kind::Table(keys) => Value::Object(object(keys)),
         Kind::FlagOrTable(keys) => json!({ "anyOf": [flag(), Value::Object(object(keys))] }),
         Kind::Named(keys) => {
             json!({ "type": "object", "additionalProperties": Value::Object(object(keys)) })
         }
     }
+}
+
+/// One of these names, or a table of one of them with its options.
+fn one_kind(kinds: &[Key]) -> Value {
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
+    let mut table = object(kinds);
+    table.insert("minProperties".into(), 1.into());
+    table.insert("maxProperties".into(), 1.into());
+    json!({ "anyOf": [{ "type": "string", "enum": names }, Value::Object(table)] })
 }
 
 /// A name, or a table of one name with its options.

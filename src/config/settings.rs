@@ -2,7 +2,7 @@
 //!
 //! A value that exists is valid. Nothing here remembers where in the file it stood.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[shutdown]`
     pub shutdown: Shutdown,
+    /// `[reload]`
+    pub reload: Reload,
     /// `[runtime]`
     pub runtime: Runtime,
     /// `[listener.NAME]`, in the order of the file.
@@ -44,6 +46,26 @@ pub struct Shutdown {
     pub timeout: Duration,
     /// Accepting goes on for so long, while whoever stands in front notices.
     pub delay: Duration,
+}
+
+/// How a change of the file is noticed. SIGHUP reloads it always.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reload {
+    /// Who looks.
+    pub watch: Watch,
+    /// How often the files are read again to see whether they have changed.
+    pub interval: Duration,
+}
+
+/// How a change of the file is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// The kernel tells of changes in the directories; the poll finds what it does not tell.
+    Auto,
+    /// By the poll alone.
+    Poll,
+    /// Not at all.
+    Off,
 }
 
 /// The threads.
@@ -105,6 +127,8 @@ pub struct Listener {
     pub freebind: bool,
     /// TCP_CONGESTION of the client side.
     pub congestion: Option<String>,
+    /// SO_SNDBUF and SO_RCVBUF of the client side, in bytes. `None`: the kernel tunes itself.
+    pub socket_buffer: Option<u64>,
     /// Mode bits of a unix socket file.
     pub mode: Option<u32>,
 }
@@ -168,10 +192,87 @@ pub struct Pool {
     pub keepalive: Option<Keepalive>,
     /// TCP_CONGESTION of the upstream side.
     pub congestion: Option<String>,
+    /// SO_SNDBUF and SO_RCVBUF of the upstream side, in bytes. `None`: the kernel tunes itself.
+    pub socket_buffer: Option<u64>,
     /// How often host names are looked up again.
     pub resolve_interval: Duration,
+    /// What happens to the sessions of a backend that is not named any more.
+    pub on_remove: OnRemove,
+    /// How its backends are measured; `None` is not at all.
+    pub probe: Option<ProbeSettings>,
+    /// When a backend that fails sessions is left out for a while; `None` is never.
+    pub eject: Option<Eject>,
+    /// What happens to the sessions of a backend that probes have found unhealthy.
+    pub on_unhealthy: OnRemove,
+    /// Below this share of healthy backends, in percent, health is not looked at; 0 is never.
+    pub panic_threshold: u8,
+    /// How long the share of a backend rises that is new, or is used again.
+    pub slow_start: Option<Duration>,
+    /// How clients wait while no backend can be used; `None`: they do not.
+    pub when_down: Option<WhenDown>,
     /// The destinations, in the order of the file.
     pub backends: Vec<Backend>,
+}
+
+/// What happens to the sessions of a backend that is not to be used any more: that the file, or the
+/// answer to its host name, does not name (also every one of a pool that is removed), or that is
+/// unhealthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRemove {
+    /// They may finish.
+    Drain {
+        /// Sessions still alive after this are reset.
+        timeout: Duration,
+    },
+    /// They live on.
+    Keep,
+    /// They are reset at once.
+    Close,
+}
+
+/// How the backends of a pool are measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProbeSettings {
+    /// What is measured.
+    pub kind: Choice,
+    /// From one probe to the next.
+    pub interval: Duration,
+    /// From one to the next while they speak against the state.
+    pub fast_interval: Duration,
+    /// Bound on one probe.
+    pub timeout: Duration,
+    /// Good ones in a row that make a backend healthy.
+    pub rise: u32,
+    /// Bad ones in a row that make it unhealthy.
+    pub fall: u32,
+    /// The port that is probed; `None`: that of the backend.
+    pub port: Option<u16>,
+    /// The address that is probed; `None`: that of the backend.
+    pub address: Option<IpAddr>,
+}
+
+/// When a backend that fails sessions is left out for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Eject {
+    /// Failures in a row.
+    pub failures: u32,
+    /// How long the first time; each time in a row it is twice as long.
+    pub time: Duration,
+    /// At most so long.
+    pub max_time: Duration,
+    /// At most so many backends of a pool at once, in percent; never all.
+    pub max_ejected: u8,
+}
+
+/// How clients wait while no backend can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WhenDown {
+    /// At most so long.
+    pub hold: Duration,
+    /// At most so many.
+    pub max: u32,
+    /// So many may go on once there is a backend again.
+    pub release_rate: Rate,
 }
 
 /// How connects are made.
@@ -220,6 +321,8 @@ pub struct Backend {
     pub address: BackendAddress,
     /// Share of new sessions; 0: none.
     pub weight: u32,
+    /// Its tier: those of a higher number are used as far as the lower ones lack healthy backends.
+    pub priority: u32,
     /// Concurrent sessions.
     pub max_connections: Option<u32>,
     /// The operator's will.

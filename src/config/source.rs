@@ -6,6 +6,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::suggest::on_one_line;
+
 /// A text and the name that messages call it by.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Source {
@@ -136,9 +138,10 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Position { line, column } = self.position();
+        let name = on_one_line(&self.source.name);
         match self.source.was_read() {
-            true => write!(out, "{}:{line}:{column}", self.source.name),
-            false => write!(out, "{}", self.source.name),
+            true => write!(out, "{name}:{line}:{column}"),
+            false => write!(out, "{name}"),
         }
     }
 }

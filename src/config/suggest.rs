@@ -1,4 +1,6 @@
-//! "did you mean": the known word that is nearest to a wrong one, and values as messages show them.
+//! "did you mean": the known word that is nearest to a wrong one, and text as messages show it.
+
+use std::borrow::Cow;
 
 /// Longest text of a value that a message repeats.
 const SHOWN: usize = 80;
@@ -63,6 +65,14 @@ pub(crate) fn quoted(value: &str) -> String {
         shown.push('…');
     }
     format!("`{shown}`")
+}
+
+/// Text that may come from a file or name one, on one line.
+pub(crate) fn on_one_line(text: &str) -> Cow<'_, str> {
+    match text.contains(char::is_control) {
+        false => Cow::Borrowed(text),
+        true => Cow::Owned(text.chars().flat_map(escaped).collect()),
+    }
 }
 
 /// Control characters would break the line, or the reader's terminal.

@@ -42,7 +42,8 @@ pub(super) fn explain(
     Problem::error(place, message)
 }
 
-fn no_value(place: Place) -> Problem {
+/// The bare text at `place` is none.
+pub(super) fn no_value(place: Place) -> Problem {
     let text = place.text().to_owned();
     let problem = Problem::error(place, format!("{} is not a value", quoted(&text)));
     match text.contains(['"', '\\']) {

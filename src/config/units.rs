@@ -103,19 +103,20 @@ pub(super) fn percent(text: &str) -> Result<u8, Fault> {
     })
 }
 
-/// `"10.0.0.0/8"`, `"2001:db8::/32"`, or a single address.
-///
-/// The second part is true exactly when bits beyond the prefix were set, and have been cleared.
+/// `"10.0.0.0/8"`, `"2001:db8::/32"`, or a single address; as [`parse_network`] has it.
 pub(super) fn network(text: &str) -> Result<(IpNet, bool), Fault> {
+    parse_network(text).ok_or_else(|| {
+        let help = "write an address or a network: \"10.0.0.0/8\", \"2001:db8::/32\"";
+        Fault::new(format!("{} is not a network", quoted(text.trim())), help)
+    })
+}
+
+/// A network, or a single address. The second part is true exactly when bits beyond the prefix were
+/// set, and have been cleared.
+pub(crate) fn parse_network(text: &str) -> Option<(IpNet, bool)> {
     let text = text.trim();
-    let network = match text.parse::<IpAddr>() {
-        Ok(address) => IpNet::from(address),
-        Err(_) => text.parse::<IpNet>().map_err(|_| {
-            let help = "write an address or a network: \"10.0.0.0/8\", \"2001:db8::/32\"";
-            Fault::new(format!("{} is not a network", quoted(text)), help)
-        })?,
-    };
-    Ok((unmapped(network.trunc()), network.trunc() != network))
+    let network = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse()).ok()?;
+    Some((unmapped(network.trunc()), network.trunc() != network))
 }
 
 /// Sources are compared as IPv4 where they are IPv4, so ::ffff:10.0.0.0/104 must be 10.0.0.0/8.

@@ -1,19 +1,26 @@
 //! The loop of the control thread: everything that happens comes in as one [`Event`].
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::AbortHandle;
 
 use super::plant::Plant;
+use super::reload::{Outcome, Read, Reloads, Report, Trigger};
 use super::resolve;
 use super::shutdown::{Drain, Next};
-use super::{Failure, OnReady, lock};
+use super::watch::Watch;
+use super::{Failure, Hooks, lock, watchdog};
+use crate::config::Watch as Kind;
+use crate::health::{Changed, Rounds};
 use crate::model::Resolved;
 
 /// Something that control has to act on.
@@ -25,10 +32,18 @@ pub(super) enum Event {
     Quit,
     /// A signal that does nothing yet.
     Ignored(&'static str),
+    /// The file is to be read again.
+    Reload(Trigger),
+    /// It was read, or a fault has kept it from being.
+    Read(Option<Box<Read>>),
+    /// What takes its time goes on.
+    Tick,
     /// A worker has died.
-    WorkerGone(usize),
+    WorkerGone(usize, ThreadId),
     /// A host name was looked up.
     LookedUp(Arc<str>, io::Result<Vec<IpAddr>>),
+    /// Probes have found that a backend is healthy, or is not.
+    Health(Changed),
     /// The drain has a step to take.
     Drain,
     /// Die of a fault, for tests of what follows from one.
@@ -37,18 +52,29 @@ pub(super) enum Event {
 }
 
 /// Serves events until the process is to end.
-pub(super) fn serve(plant: &Mutex<Plant>, ready: &Mutex<Option<OnReady>>) -> Result<(), Failure> {
+pub(super) fn serve(plant: &Mutex<Plant>, hooks: &Mutex<Hooks>) -> Result<(), Failure> {
     let system = |what| move |error| Failure::System { what, error };
     let runtime =
         Builder::new_current_thread().enable_all().build().map_err(system("start the runtime"))?;
     let (sender, events) = unbounded_channel();
     runtime.block_on(async {
         listen_for_signals(&runtime, &sender).map_err(system("listen for signals"))?;
-        let mut control =
-            Control { sender, runtime: &runtime, drain: None, resolved: HashMap::new() };
+        let mut control = Control {
+            rounds: rounds(plant, &runtime, &sender),
+            sender,
+            runtime: &runtime,
+            hooks,
+            resolved: Resolved::new(),
+            look_ups: BTreeMap::new(),
+            at_once: Arc::new(Semaphore::new(resolve::THREADS)),
+            reloads: Reloads::default(),
+            watch: None,
+            tick_at: None,
+        };
         control.start(plant);
+        runtime.spawn(watchdog::watch(Arc::clone(lock(plant).model())));
         // Not before signals are heard: whoever is told may send one at once.
-        if let Err(error) = tell_ready(plant, ready) {
+        if let Err(error) = tell_ready(plant, hooks) {
             lock(plant).stop();
             return Err(Failure::System { what: "tell that it is ready", error });
         }
@@ -61,18 +87,31 @@ pub(super) fn serve(plant: &Mutex<Plant>, ready: &Mutex<Option<OnReady>>) -> Res
 }
 
 /// Tells once, also if control is started anew.
-fn tell_ready(plant: &Mutex<Plant>, ready: &Mutex<Option<OnReady>>) -> io::Result<()> {
-    let ready = ready.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let bound = lock(plant).bound();
-    ready.map_or(Ok(()), |ready| ready(&bound))
+fn tell_ready(plant: &Mutex<Plant>, hooks: &Mutex<Hooks>) -> io::Result<()> {
+    let mut hooks = hooks.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(ready) = hooks.ready.take() else { return Ok(()) };
+    let started = Report::of(&lock(plant), Outcome::Started);
+    hooks.tell(&started);
+    ready(&started.listening)
 }
 
 /// What the loop remembers.
 struct Control<'a> {
     sender: UnboundedSender<Event>,
     runtime: &'a Runtime,
-    drain: Option<Drain>,
+    hooks: &'a Mutex<Hooks>,
     resolved: Resolved,
+    /// Host names that are looked up, how often, and by which task.
+    look_ups: BTreeMap<Arc<str>, (Duration, AbortHandle)>,
+    /// Who is probed.
+    rounds: Rounds,
+    /// Look-ups that there may be at once.
+    at_once: Arc<Semaphore>,
+    reloads: Reloads,
+    /// None without a file.
+    watch: Option<Watch>,
+    /// When the next tick comes.
+    tick_at: Option<Instant>,
 }
 
 impl Control<'_> {
@@ -80,10 +119,15 @@ impl Control<'_> {
         let mut plant = lock(plant);
         plant.tell(self.sender.clone());
         plant.replace_dead_workers();
-        self.resolved = plant.resolved().clone();
-        for (name, interval) in resolve::names(plant.config()) {
-            self.runtime.spawn(keep_looking_up(name, interval, self.sender.clone()));
+        self.follow(&plant);
+        self.probe(&plant);
+        if plant.origin().is_some() {
+            self.start_watch(&plant);
         }
+        if plant.is_draining() {
+            self.send_after(Duration::ZERO, Event::Drain);
+        }
+        self.tick_soon(&plant);
     }
 
     async fn serve(&mut self, plant: &Mutex<Plant>, mut events: UnboundedReceiver<Event>) {
@@ -92,55 +136,166 @@ impl Control<'_> {
             let next = match event {
                 Event::Terminate => self.terminate(&mut plant),
                 Event::Quit => self.quit(&mut plant),
-                Event::Drain => self.drain.as_mut().map(|drain| drain.step(&plant)),
-                Event::Ignored(name) => {
-                    tracing::info!(signal = name, "ignored: this version does nothing on it");
-                    None
-                }
-                #[cfg(test)]
-                Event::Fault => panic!("told to die of a fault"),
-                Event::WorkerGone(number) => {
-                    plant.replace_worker(number);
-                    None
-                }
-                Event::LookedUp(name, answer) => {
-                    if resolve::note(&mut self.resolved, name, answer) {
-                        plant.set_resolved(self.resolved.clone());
-                    }
+                Event::Drain => plant.drain_on(),
+                other => {
+                    self.handle(other, &mut plant);
                     None
                 }
             };
+            self.tick_soon(&plant);
             match next {
                 None => {}
-                Some(Next::After(wait)) => self.step_after(wait),
+                Some(Next::After(wait)) => self.send_after(wait, Event::Drain),
                 Some(Next::Stop) => return plant.stop(),
             }
         }
     }
 
-    fn terminate(&mut self, plant: &mut Plant) -> Option<Next> {
-        if self.drain.is_some() {
+    /// What has no part in the end of the process.
+    fn handle(&mut self, event: Event, plant: &mut Plant) {
+        match event {
+            Event::Terminate | Event::Quit | Event::Drain => {}
+            Event::Reload(trigger) => self.ask(trigger, plant),
+            Event::Read(Some(read)) => self.take(*read, plant),
+            Event::Read(None) => self.give_up_reading(plant),
+            Event::Tick => {
+                self.tick_at = None;
+                plant.tick();
+            }
+            Event::Ignored(name) => {
+                tracing::info!(signal = name, "ignored: this version does nothing on it");
+            }
+            Event::WorkerGone(number, thread) => plant.replace_worker(number, thread),
+            Event::LookedUp(name, answer) => {
+                if resolve::note(&mut self.resolved, name, answer) {
+                    plant.set_resolved(self.resolved.clone());
+                    self.probe(plant);
+                }
+            }
+            Event::Health(changed) => plant.note_health(&changed),
+            #[cfg(test)]
+            Event::Fault => panic!("told to die of a fault"),
+        }
+    }
+
+    fn start_watch(&mut self, plant: &Plant) {
+        let settings = &plant.config().reload;
+        self.watch = Some(Watch::start(settings, self.runtime, &self.sender));
+        if settings.watch != Kind::Off {
+            // Says where to watch, and what changed before anybody did.
+            self.ask(Trigger::File, plant);
+        }
+    }
+
+    fn ask(&mut self, trigger: Trigger, plant: &Plant) {
+        if plant.is_draining() {
+            return tracing::info!("not reloaded: the process is stopping");
+        }
+        self.reloads.ask(trigger, plant, self.runtime, &self.sender);
+    }
+
+    fn take(&mut self, mut read: Read, plant: &mut Plant) {
+        if plant.is_draining() {
+            return;
+        }
+        let settings = plant.config().reload.clone();
+        let seen = std::mem::take(&mut read.seen);
+        let (report, mut again) = self.reloads.take(read, plant);
+        if plant.config().reload != settings {
+            self.start_watch(plant);
+        }
+        if self.watch.as_mut().is_some_and(|watch| watch.follow(seen)) {
+            again = again.or(Some(Trigger::File));
+        }
+        self.conclude(report, again, plant);
+    }
+
+    /// A fault has kept the file from being read.
+    fn give_up_reading(&mut self, plant: &Plant) {
+        let (report, again) = self.reloads.lose(plant);
+        self.conclude(Some(report), again, plant);
+    }
+
+    /// Tells what came of a reload, and asks for the next if that was wished for meanwhile.
+    fn conclude(&mut self, report: Option<Report>, again: Option<Trigger>, plant: &Plant) {
+        if let Some(report) = report {
+            self.follow(plant);
+            self.probe(plant);
+            self.hooks.lock().unwrap_or_else(PoisonError::into_inner).tell(&report);
+        }
+        if let Some(trigger) = again {
+            self.ask(trigger, plant);
+        }
+    }
+
+    /// Looks up the host names of the file, and no others.
+    fn follow(&mut self, plant: &Plant) {
+        self.resolved = plant.resolved().clone();
+        let names = resolve::names(plant.config());
+        self.look_ups.retain(|name, (interval, task)| {
+            let stays = names.get(name) == Some(interval);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for (name, interval) in names {
+            let (runtime, sender) = (self.runtime, &self.sender);
+            self.look_ups.entry(Arc::clone(&name)).or_insert_with(|| {
+                let at_once = Arc::clone(&self.at_once);
+                let look_up = keep_looking_up(name, interval, at_once, sender.clone());
+                let task = runtime.spawn(look_up);
+                (interval, task.abort_handle())
+            });
+        }
+    }
+
+    /// Probes the backends of now, and no others.
+    fn probe(&mut self, plant: &Plant) {
+        self.rounds.follow(plant.config(), plant.registry());
+    }
+
+    fn tick_soon(&mut self, plant: &Plant) {
+        let Some(wait) = plant.next_tick() else { return };
+        let at = Instant::now() + wait;
+        // One that was asked for later may come all the same: it finds nothing to do.
+        if self.tick_at.is_none_or(|asked| at < asked) {
+            self.tick_at = Some(at);
+            self.send_after(wait, Event::Tick);
+        }
+    }
+
+    fn terminate(&self, plant: &mut Plant) -> Option<Next> {
+        if plant.is_draining() {
             tracing::warn!(sessions = plant.sessions(), "told to stop again: stopping at once");
             return Some(Next::Stop);
         }
-        Some(self.drain.insert(Drain::bounded(plant.shutdown_settings())).step(plant))
+        plant.drain(Drain::bounded(plant.shutdown_settings()))
     }
 
-    fn quit(&mut self, plant: &mut Plant) -> Option<Next> {
-        if self.drain.is_some() {
+    fn quit(&self, plant: &mut Plant) -> Option<Next> {
+        if plant.is_draining() {
             return None;
         }
-        Some(self.drain.insert(Drain::unbounded()).step(plant))
+        plant.drain(Drain::unbounded())
     }
 
-    fn step_after(&self, wait: Duration) {
+    fn send_after(&self, wait: Duration, event: Event) {
         let sender = self.sender.clone();
         self.runtime.spawn(async move {
             tokio::time::sleep(wait).await;
-            // Without a loop there is nothing left to drain.
-            let _ = sender.send(Event::Drain);
+            // Without a loop there is nobody to be told.
+            let _ = sender.send(event);
         });
     }
+}
+
+/// Nobody is probed yet.
+fn rounds(plant: &Mutex<Plant>, runtime: &Runtime, sender: &UnboundedSender<Event>) -> Rounds {
+    let sender = sender.clone();
+    // Without a loop there is nobody to be told.
+    let tell = move |changed| drop(sender.send(Event::Health(changed)));
+    Rounds::new(Arc::clone(lock(plant).model()), Arc::new(tell), runtime.handle().clone())
 }
 
 fn listen_for_signals(runtime: &Runtime, sender: &UnboundedSender<Event>) -> io::Result<()> {
@@ -148,7 +303,7 @@ fn listen_for_signals(runtime: &Runtime, sender: &UnboundedSender<Event>) -> io:
         (SignalKind::terminate(), || Event::Terminate),
         (SignalKind::interrupt(), || Event::Terminate),
         (SignalKind::quit(), || Event::Quit),
-        (SignalKind::hangup(), || Event::Ignored("SIGHUP")),
+        (SignalKind::hangup(), || Event::Reload(Trigger::Signal)),
         (SignalKind::user_defined1(), || Event::Ignored("SIGUSR1")),
         (SignalKind::user_defined2(), || Event::Ignored("SIGUSR2")),
         (SignalKind::pipe(), || Event::Ignored("SIGPIPE")),
@@ -169,11 +324,19 @@ fn listen_for_signals(runtime: &Runtime, sender: &UnboundedSender<Event>) -> io:
     Ok(())
 }
 
-async fn keep_looking_up(name: Arc<str>, interval: Duration, sender: UnboundedSender<Event>) {
+async fn keep_looking_up(
+    name: Arc<str>,
+    interval: Duration,
+    at_once: Arc<Semaphore>,
+    sender: UnboundedSender<Event>,
+) {
     loop {
         tokio::time::sleep(interval).await;
+        // Look-ups that hang must not take every thread on which something may take its time.
+        let Ok(turn) = at_once.acquire().await else { return };
         let asked = Arc::clone(&name);
         let answer = tokio::task::spawn_blocking(move || resolve::look_up(&asked)).await;
+        drop(turn);
         let answer = answer.unwrap_or_else(|fault| Err(io::Error::other(fault)));
         if sender.send(Event::LookedUp(Arc::clone(&name), answer)).is_err() {
             return;

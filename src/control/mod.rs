@@ -4,27 +4,37 @@
 //! session but by a command to its worker. If it dies of a fault, relaying goes on and it is
 //! started anew on the same plant.
 
-mod bind;
 mod capacity;
+mod counted;
+mod crew;
+mod departures;
 mod events;
+mod observe;
 mod plant;
+mod prepare;
+mod reload;
 mod resolve;
+mod retire;
+mod running;
 mod shutdown;
+mod sockets;
 #[cfg(test)]
 mod tests;
+mod verdict;
+mod watch;
+mod watchdog;
 
 use std::fmt;
 use std::io;
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use self::bind::{Bound, Refusal};
 use self::plant::Plant;
+pub use self::reload::{OnReload, Origin, Outcome, Report};
+use self::running::Proxy;
+pub use self::running::Running;
+pub use self::sockets::{Bound, Refusal};
 use crate::config::{Config, Problem};
-use crate::plugin::{Observer, Registry, SessionFacts};
-
-/// Facts that may wait for the observer.
-const FACTS: usize = 4096;
+use crate::plugin::Registry;
 
 /// Told where the listeners really listen.
 pub type OnReady = Box<dyn FnOnce(&[Bound]) -> io::Result<()> + Send>;
@@ -33,12 +43,14 @@ pub type OnReady = Box<dyn FnOnce(&[Bound]) -> io::Result<()> + Send>;
 pub struct Start {
     /// The checked file.
     pub config: Config,
-    /// Built-in and added plug-ins.
+    /// Where it came from. Without, it is not reloaded.
+    pub origin: Option<Origin>,
+    /// Built-in and added plug-ins, and the observers.
     pub registry: Registry,
     /// Called once, when every listener listens; an error stops the start.
     pub ready: Option<OnReady>,
-    /// Told of every session that ended.
-    pub observer: Option<Box<dyn Observer>>,
+    /// Told of the start and of every reload.
+    pub reloaded: Option<OnReload>,
 }
 
 /// Why the process could not start, or stopped unasked.
@@ -60,55 +72,70 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen(refusals) => {
-                for (index, refusal) in refusals.iter().enumerate() {
-                    let gap = if index == 0 { "" } else { "\n" };
-                    write!(f, "{gap}{refusal}")?;
-                }
-                Ok(())
-            }
-            Self::Plugin(problems) => write!(f, "{} invalid choices of a plug-in", problems.len()),
+            Self::Listen(refusals) => lines(refusals, f),
+            Self::Plugin(problems) => lines(problems, f),
             Self::System { what, error } => write!(f, "cannot {what}: {error}"),
         }
     }
 }
 
+/// One a line.
+fn lines<T: fmt::Display>(all: &[T], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for (index, one) in all.iter().enumerate() {
+        let gap = if index == 0 { "" } else { "\n" };
+        write!(f, "{gap}{one}")?;
+    }
+    Ok(())
+}
+
 impl std::error::Error for Failure {}
+
+/// Whom control tells.
+#[derive(Default)]
+struct Hooks {
+    /// Told once.
+    ready: Option<OnReady>,
+    reloaded: Option<OnReload>,
+}
+
+impl Hooks {
+    fn tell(&mut self, report: &Report) {
+        if let Some(reloaded) = &mut self.reloaded {
+            reloaded(report);
+        }
+    }
+}
 
 /// Runs the proxy until it is told to stop.
 ///
 /// # Errors
 /// Why it could not start.
 pub fn run(start: Start) -> Result<(), Failure> {
-    let facts = start.observer.map(observe).transpose()?;
-    let plant = Plant::start(start.config, start.registry, facts)?;
-    keep_serving(&Arc::new(Mutex::new(plant)), start.ready)
+    Proxy::start(start)?.serve()
+}
+
+/// Runs the proxy beside the caller, who gets it back once its listeners listen.
+///
+/// # Errors
+/// Why it could not start.
+pub fn start(start: Start) -> Result<Running, Failure> {
+    Running::start(Proxy::start(start)?)
 }
 
 /// Runs the control thread, and runs it anew if it dies of a fault: the plant goes on meanwhile.
-fn keep_serving(plant: &Arc<Mutex<Plant>>, ready: Option<OnReady>) -> Result<(), Failure> {
-    let ready = Arc::new(Mutex::new(ready));
+fn keep_serving(plant: &Arc<Mutex<Plant>>, hooks: Hooks) -> Result<(), Failure> {
+    let hooks = Arc::new(Mutex::new(hooks));
     loop {
-        let (lent, ready) = (Arc::clone(plant), Arc::clone(&ready));
+        let (lent, hooks) = (Arc::clone(plant), Arc::clone(&hooks));
         let thread = std::thread::Builder::new()
             .name("control".into())
-            .spawn(move || events::serve(&lent, &ready))
+            .spawn(move || events::serve(&lent, &hooks))
             .map_err(|error| Failure::System { what: "start the control thread", error })?;
         match thread.join() {
             Ok(result) => return result,
             Err(_) => tracing::error!("a fault ended the control thread; starting it anew"),
         }
     }
-}
-
-/// Starts the thread on which an observer is told.
-fn observe(mut observer: Box<dyn Observer>) -> Result<SyncSender<SessionFacts>, Failure> {
-    let (sender, facts) = sync_channel::<SessionFacts>(FACTS);
-    std::thread::Builder::new()
-        .name("observer".into())
-        .spawn(move || facts.iter().for_each(|facts| observer.session_ended(&facts)))
-        .map_err(|error| Failure::System { what: "start the observer's thread", error })?;
-    Ok(sender)
 }
 
 /// The plant, also after a fault while it was locked: each of its changes is whole or not begun.

@@ -1,109 +1,145 @@
 //! What runs: workers, listening sockets, and the snapshot that they serve.
 
-use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::Instant;
+use std::sync::{Arc, PoisonError};
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::bind::{Bound, Sockets, bind_all};
+use super::counted::{Counted, report_leftovers};
+use super::crew::Crew;
+use super::departures::Departures;
 use super::events::Event;
-use super::{Failure, capacity, resolve};
-use crate::config::{Config, Shutdown};
-use crate::model::{Model, Objects, Resolved, Wake};
+use super::prepare::Prepared;
+use super::reload::Origin;
+use super::retire::Retiring;
+use super::shutdown::{Drain, Next};
+use super::sockets::{Bound, Listening, Sockets};
+use super::{Failure, capacity, resolve, verdict};
+use crate::config::{Config, Plan, Shutdown};
+use crate::health::Changed;
+use crate::model::{Model, Objects, Resolved, Snapshot, WORKERS_MAX, Wake};
 use crate::net::Stream;
-use crate::plugin::{Cause, Registry, SessionFacts};
-use crate::worker::{Command, Fleet, Settings, Worker};
+use crate::plugin::{Cause, Registry, SessionEvent};
+use crate::worker::{Command, Fleet, Whom};
 
-/// Workers that there may ever be.
-const WORKERS_MAX: usize = 256;
+/// How often what takes its time is gone on with, at the most and at the least.
+const TICK: Duration = Duration::from_millis(20);
+const LONGEST_TICK: Duration = Duration::from_secs(1);
 
 /// What runs.
 pub(super) struct Plant {
     config: Config,
-    registry: Registry,
-    facts: Option<SyncSender<SessionFacts>>,
+    origin: Option<Origin>,
+    registry: Arc<Registry>,
     model: Arc<Model>,
-    fleet: Arc<Fleet>,
+    crew: Crew,
     objects: Objects,
     resolved: Resolved,
-    sockets: Vec<Sockets>,
-    workers: Vec<Option<JoinHandle<()>>>,
-    /// Where workers say that they are gone; set once control listens.
-    news: Arc<Mutex<Option<UnboundedSender<Event>>>>,
+    listening: Listening,
+    departures: Departures,
+    /// Snapshots of before that a worker may still read: they are freed here, not by a worker.
+    before: Vec<Arc<Snapshot>>,
+    /// Set once it is to stop.
+    drain: Option<Drain>,
 }
 
 impl Plant {
     /// Binds, builds the first snapshot and starts the workers.
     pub(super) fn start(
         config: Config,
-        registry: Registry,
-        facts: Option<SyncSender<SessionFacts>>,
+        origin: Option<Origin>,
+        registry: Arc<Registry>,
+        facts: Option<SyncSender<SessionEvent>>,
     ) -> Result<Self, Failure> {
         let workers = worker_count(&config);
-        let fleet = Arc::new(Fleet::new(workers));
+        let fleet = Arc::new(Fleet::new(WORKERS_MAX, workers));
         let wake: Arc<dyn Wake> = Arc::clone(&fleet) as Arc<dyn Wake>;
         let epoch = Instant::now();
-        let model = Arc::new(Model::new(workers, Arc::clone(&wake), epoch));
-        let resolved = resolve::at_start(&config);
-        let sockets = bind_all(&config, workers).map_err(Failure::Listen)?;
-        let listening = sockets.iter().map(|bound| bound.sockets.len()).sum();
-        let capacity = capacity::measure(&config.limits, listening);
-        model.sessions.set_max(Some(capacity.sessions));
-        model.budget.set(capacity.buffers);
+        let resolved = resolve::unknown(&config, &Resolved::new());
+        let mut listening = Listening::default();
+        let prepared = listening.prepare(&config, workers).map_err(Failure::Listen)?;
+        let mut objects = Objects::new(Arc::clone(&wake), epoch);
+        let first = objects.assemble(&config, &resolved, &prepared.places(), &registry);
+        let first = first.map_err(Failure::Plugin)?;
+        let model = Arc::new(Model::new(first, WORKERS_MAX, wake, epoch));
+        listening.commit(prepared);
+        let crew = Crew::new(Arc::clone(&model), fleet, facts);
+        let (departures, before) = (Departures::default(), Vec::new());
         let mut plant = Self {
-            objects: Objects::new(wake, epoch),
             config,
+            origin,
             registry,
-            facts,
             model,
-            fleet,
+            crew,
+            objects,
             resolved,
-            sockets,
-            workers: Vec::new(),
-            news: Arc::new(Mutex::new(None)),
+            listening,
+            departures,
+            before,
+            drain: None,
         };
-        plant.publish().map_err(Failure::Plugin)?;
-        for number in 0..workers {
-            let worker = plant.start_worker(number)?;
-            plant.workers.push(Some(worker));
-        }
+        plant.size();
+        plant.crew.hire(0..workers)?;
+        plant.share();
         plant.announce();
         Ok(plant)
     }
 
-    /// Every address that is listened on.
-    pub(super) fn bound(&self) -> Vec<Bound> {
-        let bound = |sockets: &Sockets| Bound {
-            listener: Arc::clone(&sockets.listener),
-            address: sockets.address(),
-        };
-        self.sockets.iter().map(bound).collect()
+    /// Takes another file into use, or nothing of it. Returns what has changed, in words.
+    ///
+    /// What can fail comes first, and changes nothing: binding and listening on what is new,
+    /// starting workers, building what plug-ins make. `resolved` holds the addresses of host names
+    /// that were not known.
+    pub(super) fn reload(
+        &mut self,
+        config: Config,
+        mut resolved: Resolved,
+    ) -> Result<Vec<String>, Failure> {
+        let plan = Plan::between(&self.config, &config);
+        if plan.is_empty() {
+            return Ok(Vec::new());
+        }
+        let counted = Counted::new(&self.objects, &self.resolved);
+        let changes = plan.lines(Some(&counted));
+        tracing::info!("plan: {}", plan.summary(Some(&counted)));
+        let names = resolve::names(&config);
+        let known = self.resolved.iter().filter(|(name, _)| names.contains_key(*name));
+        resolved.extend(known.map(|(name, addresses)| (Arc::clone(name), addresses.clone())));
+        let (before, workers) = (self.crew.workers(), worker_count(&config));
+        self.crew.hire(before..workers)?;
+        let made = self.make(&config, &resolved, workers);
+        let (prepared, snapshot) = made.inspect_err(|_| self.crew.dismiss(before..workers))?;
+        // From here on nothing can fail.
+        let old = std::mem::replace(&mut self.config, config);
+        self.resolved = resolved;
+        let shown = self.publish(snapshot);
+        let gone = self.listening.commit(prepared);
+        self.listening.announce(|id| !shown.listeners.contains_key(&id));
+        self.crew.set_workers(workers);
+        self.give_up(gone, &shown, Some(Instant::now() + self.config.shutdown.timeout));
+        self.share();
+        self.crew.settle();
+        self.crew.dismiss(workers..before);
+        self.departures.note(&self.objects, [&old.pools, &self.config.pools]);
+        self.size();
+        Ok(changes)
     }
 
-    pub(super) fn config(&self) -> &Config {
-        &self.config
-    }
-
-    pub(super) fn resolved(&self) -> &Resolved {
-        &self.resolved
-    }
-
-    pub(super) fn shutdown_settings(&self) -> &Shutdown {
-        &self.config.shutdown
-    }
-
-    pub(super) fn sockets(&self) -> &[Sockets] {
-        &self.sockets
-    }
-
-    /// Lets workers tell `events` when they are gone.
-    pub(super) fn tell(&self, events: UnboundedSender<Event>) {
-        *self.news.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(events);
+    /// Listens on what is new, and builds the snapshot. Who has come to a new address meanwhile is
+    /// lost if that fails, so it comes last.
+    fn make(
+        &mut self,
+        config: &Config,
+        resolved: &Resolved,
+        workers: usize,
+    ) -> Result<(Prepared, Snapshot), Failure> {
+        let prepared = self.listening.prepare(config, workers).map_err(Failure::Listen)?;
+        let places = prepared.places();
+        let snapshot = self.objects.assemble(config, resolved, &places, &self.registry);
+        Ok((prepared, snapshot.map_err(Failure::Plugin)?))
     }
 
     /// Takes new addresses of host names into use.
@@ -111,136 +147,215 @@ impl Plant {
         if resolved == self.resolved {
             return;
         }
-        let before = std::mem::replace(&mut self.resolved, resolved);
-        if let Err(problems) = self.publish() {
+        let places: Vec<_> = self
+            .listening
+            .sockets
+            .iter()
+            .map(|sockets| (sockets.id, Arc::clone(&sockets.listener)))
+            .collect();
+        match self.objects.assemble(&self.config, &resolved, &places, &self.registry) {
+            Ok(snapshot) => {
+                self.resolved = resolved;
+                self.publish(snapshot);
+                self.departures.note(&self.objects, [&[], &self.config.pools]);
+            }
             // The balancers were built from the same file before.
-            tracing::error!(problems = problems.len(), "cannot take new addresses into use");
-            self.resolved = before;
+            Err(problems) => {
+                tracing::error!(problems = problems.len(), "cannot take new addresses into use");
+            }
         }
     }
 
-    /// Builds the next snapshot and shows it to the workers.
-    fn publish(&mut self) -> Result<(), Vec<crate::config::Problem>> {
-        let ids = self
-            .sockets
-            .iter()
-            .map(|bound| ((Arc::clone(&bound.listener), bound.wanted.clone()), bound.id))
-            .collect::<HashMap<_, _>>();
-        let snapshot = self.objects.assemble(&self.config, &self.resolved, &ids, &self.registry)?;
-        self.model.snapshot.store(Arc::new(snapshot));
-        for worker in 0..self.fleet.room() {
-            self.fleet.nudge(worker);
+    /// Shows a snapshot to the workers. Returns the one before.
+    fn publish(&mut self, snapshot: Snapshot) -> Arc<Snapshot> {
+        let before = self.model.snapshot.swap(Arc::new(snapshot));
+        verdict::judge_all(&self.config, &self.model, &mut self.departures);
+        self.crew.nudge();
+        self.before.push(Arc::clone(&before));
+        before
+    }
+
+    /// Gives every listening socket to the worker that is to accept from it.
+    fn share(&mut self) {
+        let workers = self.crew.workers();
+        let snapshot = self.model.snapshot.load_full();
+        for sockets in &mut self.listening.sockets {
+            let Some(view) = snapshot.listeners.get(&sockets.id) else { continue };
+            self.crew.hand_over(sockets.share(workers), sockets.id, view);
         }
-        Ok(())
+        for retiring in &mut self.listening.retiring {
+            let handed = retiring.sockets.share(workers);
+            let again = !handed.is_empty() && retiring.told;
+            self.crew.hand_over(handed, retiring.id(), &retiring.view);
+            if again {
+                self.crew.retire(retiring.id(), retiring.reset_after);
+            }
+        }
+    }
+
+    /// Gives addresses up that were listened on under the snapshot `shown`.
+    fn give_up(&mut self, gone: Vec<Sockets>, shown: &Snapshot, reset_after: Option<Instant>) {
+        let now = Instant::now();
+        for sockets in gone {
+            let Some(view) = shown.listeners.get(&sockets.id).map(Arc::clone) else { continue };
+            self.listening.retiring.push(Retiring::start(sockets, view, now, reset_after));
+        }
+    }
+
+    /// Gives every address up.
+    pub(super) fn give_up_all(&mut self, reset_after: Option<Instant>) {
+        let gone = std::mem::take(&mut self.listening.sockets);
+        let shown = self.model.snapshot.load_full();
+        self.give_up(gone, &shown, reset_after);
+    }
+
+    /// Begins to stop. Returns what comes next.
+    pub(super) fn drain(&mut self, drain: Drain) -> Option<Next> {
+        self.drain = Some(drain);
+        self.drain_on()
+    }
+
+    /// Takes the next step of stopping, if it is to stop.
+    pub(super) fn drain_on(&mut self) -> Option<Next> {
+        let mut drain = self.drain.take()?;
+        let next = drain.step(self);
+        self.drain = Some(drain);
+        Some(next)
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.drain.is_some()
+    }
+
+    /// True exactly when no worker accepts any more.
+    pub(super) fn listens_no_more(&self) -> bool {
+        self.listening.sockets.is_empty() && self.listening.retiring.is_empty()
+    }
+
+    /// Goes on with what takes its time.
+    pub(super) fn tick(&mut self) {
+        let now = Instant::now();
+        for retiring in &mut self.listening.retiring {
+            if let Some(id) = retiring.step(now) {
+                self.crew.retire(id, retiring.reset_after);
+            }
+        }
+        self.listening.retiring.retain(|retiring| !retiring.is_over());
+        self.departures.tick(now, &self.crew);
+        self.before.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        self.crew.part_with_the_gone();
+    }
+
+    /// When to go on with what takes its time, if anything does.
+    pub(super) fn next_tick(&self) -> Option<Duration> {
+        if !self.listening.retiring.is_empty() || !self.before.is_empty() {
+            return Some(TICK);
+        }
+        self.departures.next(Instant::now()).map(|next| next.clamp(TICK, LONGEST_TICK))
+    }
+
+    /// Sizes the process by the file and by what the system allows.
+    fn size(&self) {
+        let sockets = self.listening.sockets.iter().map(|sockets| sockets.sockets.len()).sum();
+        let capacity = capacity::measure(&self.config.limits, sockets);
+        self.model.sessions.set_max(Some(capacity.sessions));
+        self.model.budget.set(capacity.buffers);
     }
 
     fn announce(&self) {
-        for bound in self.sockets.iter().take(64) {
-            tracing::info!(listener = &*bound.listener, address = %bound.address(), "listening");
-        }
+        self.listening.announce(|_| true);
         tracing::info!(
-            workers = self.workers.len(),
+            workers = self.crew.workers(),
             max_connections = self.model.sessions.max(),
             buffers = self.model.budget.most(),
             "ready",
         );
     }
 
-    /// Starts worker `number` with the listening sockets that are its.
-    fn start_worker(&self, number: usize) -> Result<JoinHandle<()>, Failure> {
-        let settings = Settings {
-            buffer: self.config.limits.buffer,
-            splice: self.config.runtime.splice,
-            spread: self.config.runtime.spread,
-            pin: self.config.runtime.pin_cpus,
-            facts: self.facts.clone(),
-        };
-        let (model, fleet) = (Arc::clone(&self.model), Arc::clone(&self.fleet));
-        let worker = Worker::new(number, model, fleet, settings)
-            .map_err(|error| Failure::System { what: "make a worker", error })?;
-        for bound in &self.sockets {
-            if let Some(socket) = bound.of(number, self.fleet.room()) {
-                // It was made a moment ago, so its queue is open.
-                let _ = self.fleet.send(number, Command::Adopt(bound.id, Arc::clone(socket)));
-            }
-        }
-        let news = Arc::clone(&self.news);
-        std::thread::Builder::new()
-            .name(format!("worker {number}"))
-            .spawn(move || live(worker, number, &news))
-            .map_err(|error| Failure::System { what: "start a worker", error })
+    /// Every address that is listened on.
+    pub(super) fn bound(&self) -> Vec<Bound> {
+        self.listening.bound()
+    }
+
+    /// Acts on a change of a backend's health.
+    pub(super) fn note_health(&mut self, changed: &Changed) {
+        verdict::act_on(changed, &self.config, &self.model, &mut self.departures);
+    }
+
+    /// Where the configuration came from.
+    pub(super) fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
+    /// Notes the content of the file that is in use.
+    pub(super) fn came_from(&mut self, hash: u128) {
+        self.origin.iter_mut().for_each(|origin| origin.hash = hash);
+    }
+
+    /// What workers share with control.
+    pub(super) fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    pub(super) fn resolved(&self) -> &Resolved {
+        &self.resolved
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.model.snapshot.load().generation
+    }
+
+    pub(super) fn shutdown_settings(&self) -> &Shutdown {
+        &self.config.shutdown
+    }
+
+    /// Lets workers tell `events` when they are gone.
+    pub(super) fn tell(&self, events: UnboundedSender<Event>) {
+        *self.crew.news().lock().unwrap_or_else(PoisonError::into_inner) = Some(events);
     }
 
     /// A worker is gone: its sockets and number go to a new one. Its sessions were reset.
-    pub(super) fn replace_worker(&mut self, number: usize) {
-        if let Some(handle) = self.workers.get_mut(number).and_then(Option::take) {
-            // It has said that it is at its end.
-            let _ = handle.join();
-        }
-        match self.start_worker(number) {
-            Ok(handle) => {
-                tracing::error!(
-                    worker = number,
-                    "a worker died; its sessions were reset, it was started anew"
-                );
-                if let Some(place) = self.workers.get_mut(number) {
-                    *place = Some(handle);
-                }
-            }
-            Err(failure) => {
-                tracing::error!(worker = number, %failure, "a worker died and cannot be replaced");
-                self.hand_sockets_over(number);
-            }
-        }
+    pub(super) fn replace_worker(&mut self, number: usize, thread: ThreadId) {
+        self.crew.replace(number, thread, &self.listening);
     }
 
     /// Replaces workers that died while there was no control to be told.
     pub(super) fn replace_dead_workers(&mut self) {
-        for number in 0..self.workers.len() {
-            let worker = self.workers.get(number).and_then(Option::as_ref);
-            if worker.is_some_and(JoinHandle::is_finished) {
-                self.replace_worker(number);
-            }
-        }
-    }
-
-    /// Gives the listening sockets of a worker that is gone to one that is there.
-    fn hand_sockets_over(&self, from: usize) {
-        let Some(heir) = (0..self.fleet.room()).find(|&worker| self.fleet.is_there(worker)) else {
-            return;
-        };
-        for bound in &self.sockets {
-            if let Some(socket) = bound.of(from, self.fleet.room()) {
-                let _ = self.fleet.send(heir, Command::Adopt(bound.id, Arc::clone(socket)));
-            }
+        for (number, thread) in self.crew.dead() {
+            self.replace_worker(number, thread);
         }
     }
 
     /// Tells control something, as a worker would.
-    #[cfg(test)]
     pub(super) fn report(&self, event: Event) {
-        let news = self.news.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(events) = &*news {
+        if let Some(events) = &*self.crew.news().lock().unwrap_or_else(PoisonError::into_inner) {
             let _ = events.send(event);
         }
     }
 
-    /// Sends a command to every worker.
-    pub(super) fn command_all(&self, command: impl Fn() -> Command) {
-        for worker in 0..self.fleet.room() {
-            // One that is gone has nothing left to be commanded.
-            let _ = self.fleet.send(worker, command());
-        }
+    #[cfg(test)]
+    pub(super) fn crew(&self) -> &Crew {
+        &self.crew
     }
 
     /// Sessions of all workers.
     pub(super) fn sessions(&self) -> usize {
-        self.sessions_by_worker().iter().sum()
+        self.model.gauges.iter().map(|gauges| gauges.sessions.load(Relaxed)).sum()
     }
 
     /// Sessions of each worker.
+    #[cfg(test)]
     pub(super) fn sessions_by_worker(&self) -> Vec<usize> {
-        self.model.gauges.iter().map(|gauges| gauges.sessions.load(Relaxed)).collect()
+        let gauges = self.model.gauges.iter().take(self.crew.workers());
+        gauges.map(|gauges| gauges.sessions.load(Relaxed)).collect()
     }
 
     /// Sessions that ended for `cause`.
@@ -250,34 +365,19 @@ impl Plant {
 
     /// Ends all workers and waits for them.
     pub(super) fn stop(&mut self) {
-        self.command_all(|| Command::EndSessions(Cause::Shutdown));
-        self.command_all(|| Command::Stop);
-        for worker in self.workers.iter_mut().filter_map(Option::take) {
-            // A worker that dies of a fault while it stops has stopped.
-            let _ = worker.join();
+        self.crew.command_all(|| Command::EndSessions(Whom::All, Cause::Shutdown));
+        self.crew.stop();
+        for sockets in &self.listening.sockets {
+            sockets.sockets.iter().for_each(|socket| socket.unlink());
         }
-        for socket in self.sockets.drain(..).flat_map(|bound| bound.sockets) {
+        let retiring = self.listening.retiring.drain(..).map(|retiring| retiring.sockets);
+        for socket in self.listening.sockets.drain(..).chain(retiring).flat_map(|it| it.sockets) {
             while let Ok((mut client, _)) = socket.accept() {
                 client.reset();
                 self.model.ends.add(Cause::Shutdown);
             }
-            socket.unlink();
         }
-    }
-}
-
-/// The life of a worker's thread.
-fn live(worker: Worker, number: usize, news: &Mutex<Option<UnboundedSender<Event>>>) {
-    let ended = catch_unwind(AssertUnwindSafe(|| worker.run()));
-    match ended {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => tracing::error!(worker = number, %error, "a worker cannot poll"),
-        Err(_) => tracing::error!(worker = number, "a fault ended a worker"),
-    }
-    let news = news.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Some(events) = &*news {
-        // Without control there is nobody who could replace it; the next control will look.
-        let _ = events.send(Event::WorkerGone(number));
+        report_leftovers(&self.objects, &self.model);
     }
 }
 

@@ -6,12 +6,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::config::{BackendAddress, Config};
 use crate::model::Resolved;
+
+/// Look-ups at once; each may wait long for an answer.
+pub(super) const THREADS: usize = 64;
 
 /// So long the start waits for host names; those that take longer come into use later.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -34,18 +37,25 @@ pub(super) fn names(config: &Config) -> BTreeMap<Arc<str>, Duration> {
     names
 }
 
-/// Looks up all names at once and waits for them, but not for ever.
-pub(super) fn at_start(config: &Config) -> Resolved {
-    let names = names(config);
+/// The addresses of all names that are not `known`: looks them up at once and waits, but not for ever.
+pub(super) fn unknown(config: &Config, known: &Resolved) -> Resolved {
+    let mut names = names(config);
+    names.retain(|name, _| !known.contains_key(name));
     let (answers, answered) = channel();
-    for name in names.keys() {
-        let (name, answers) = (Arc::clone(name), answers.clone());
-        let looked_up = std::thread::Builder::new().name("resolve".into()).spawn(move || {
-            let answer = look_up(&name);
-            // Nobody waits any more if it took too long.
-            let _ = answers.send((name, answer));
+    let queue: Arc<Mutex<Vec<Arc<str>>>> = Arc::new(Mutex::new(names.keys().cloned().collect()));
+    for _ in 0..names.len().min(THREADS) {
+        let (queue, answers) = (Arc::clone(&queue), answers.clone());
+        let looking_up = std::thread::Builder::new().name("resolve".into()).spawn(move || {
+            let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            while let Some(name) = next() {
+                let answer = look_up(&name);
+                if answers.send((name, answer)).is_err() {
+                    // Nobody waits any more: it took too long.
+                    return;
+                }
+            }
         });
-        if let Err(error) = looked_up {
+        if let Err(error) = looking_up {
             tracing::warn!(%error, "cannot start a look-up");
         }
     }

@@ -1,7 +1,7 @@
 //! The end of the process: addresses first, then sessions, each within its bound.
 //!
 //! ```text
-//!   delay ─► turn new clients away ─► 900 ms ─► accept what waits, close ─► sessions end ─► stop
+//!   delay ─► give every address up ─► sessions end ─► stop
 //! ```
 
 use std::time::{Duration, Instant};
@@ -9,10 +9,6 @@ use std::time::{Duration, Instant};
 use super::plant::Plant;
 use crate::config::Shutdown;
 use crate::plugin::Cause;
-use crate::worker::Command;
-
-/// After new handshakes are turned away, those under way get so long to complete.
-const HANDSHAKES: Duration = Duration::from_millis(900);
 
 /// How often it is looked whether all sessions are gone.
 const LOOK: Duration = Duration::from_millis(20);
@@ -30,9 +26,7 @@ pub(super) enum Next {
 enum Stage {
     /// Still accepting, so that whoever stands in front may notice.
     Delay,
-    /// Only handshakes that had begun go on.
-    TurningAway,
-    /// What waits in the queues is accepted; sessions end by themselves.
+    /// Addresses are given up; sessions end by themselves.
     Draining,
 }
 
@@ -58,7 +52,7 @@ impl Drain {
     }
 
     /// Takes the next step.
-    pub(super) fn step(&mut self, plant: &Plant) -> Next {
+    pub(super) fn step(&mut self, plant: &mut Plant) -> Next {
         match self.stage {
             Stage::Delay if self.delay > Duration::ZERO => {
                 tracing::info!(delay = ?self.delay, "stopping after a delay");
@@ -67,15 +61,7 @@ impl Drain {
             Stage::Delay => {
                 self.until = self.timeout.map(|timeout| Instant::now() + timeout);
                 tracing::info!(sessions = plant.sessions(), timeout = ?self.timeout, "draining");
-                turn_away(plant);
-                self.stage = Stage::TurningAway;
-                Next::After(HANDSHAKES)
-            }
-            Stage::TurningAway => {
-                for bound in plant.sockets() {
-                    let (id, reset_after) = (bound.id, self.until);
-                    plant.command_all(|| Command::Retire { id, reset_after });
-                }
+                plant.give_up_all(self.until);
                 self.stage = Stage::Draining;
                 Next::After(LOOK)
             }
@@ -83,9 +69,10 @@ impl Drain {
         }
     }
 
-    fn look(&self, plant: &Plant) -> Next {
+    fn look(&self, plant: &mut Plant) -> Next {
+        plant.tick();
         let sessions = plant.sessions();
-        if sessions == 0 && are_closed(plant) {
+        if sessions == 0 && plant.listens_no_more() {
             tracing::info!(reset = plant.ended(Cause::Shutdown), "drained");
             return Next::Stop;
         }
@@ -97,19 +84,4 @@ impl Drain {
             Some(_) | None => Next::After(LOOK),
         }
     }
-}
-
-/// Turns new clients away at every address.
-fn turn_away(plant: &Plant) {
-    for socket in plant.sockets().iter().flat_map(|bound| &bound.sockets) {
-        if let Err(error) = socket.turn_away() {
-            tracing::warn!(address = %socket.address(), %error, "cannot turn new clients away");
-        }
-    }
-}
-
-/// True exactly when no worker holds a listening socket any more.
-fn are_closed(plant: &Plant) -> bool {
-    let sockets = plant.sockets().iter().flat_map(|bound| &bound.sockets);
-    sockets.into_iter().all(|socket| std::sync::Arc::strong_count(socket) == 1)
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::events::Event;
 use super::plant::Plant;
-use super::{Failure, keep_serving, lock};
+use super::{Failure, Hooks, keep_serving, lock};
 use crate::balance::{Ask, Balancer, Candidates, Member, Selector};
 use crate::config;
 use crate::net::Address;
@@ -33,11 +33,11 @@ impl Running {
             echo()
         );
         let config = config::parse(&file, "test.toml", &|_| None).config.unwrap();
-        let plant = Plant::start(config, registry, None).unwrap();
+        let plant = Plant::start(config, None, Arc::new(registry), None).unwrap();
         let Address::Tcp(address) = plant.bound()[0].address else { panic!("not TCP") };
         let plant = Arc::new(Mutex::new(plant));
         let lent = Arc::clone(&plant);
-        let control = std::thread::spawn(move || keep_serving(&lent, None));
+        let control = std::thread::spawn(move || keep_serving(&lent, Hooks::default()));
         Self { plant, control, address }
     }
 
@@ -87,7 +87,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 fn a_worker_that_dies_is_replaced_and_its_sessions_are_reset() {
     let running = Running::start("round_robin", Registry::with_builtins());
     let mut clients: Vec<TcpStream> = (0..8).map(|_| running.client()).collect();
-    lock(&running.plant).command_all(|| Command::Fault);
+    lock(&running.plant).crew().command_all(|| Command::Fault);
     for client in &mut clients {
         let error = client.read(&mut [0; 1]).expect_err("a reset, not an end");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
@@ -98,6 +98,24 @@ fn a_worker_that_dies_is_replaced_and_its_sessions_are_reset() {
     eventually("all sessions are with workers", || lock(&running.plant).sessions() == 8);
     drop(again);
     eventually("no session is left", || lock(&running.plant).sessions() == 0);
+    running.stop();
+}
+
+#[test]
+fn a_worker_that_dies_takes_no_session_of_another_along() {
+    let running = Running::start("round_robin", Registry::with_builtins());
+    let clients: Vec<TcpStream> = (0..10).map(|_| running.client()).collect();
+    let loads = lock(&running.plant).sessions_by_worker();
+    lock(&running.plant).crew().command(1, Command::Fault);
+    eventually("its sessions are counted", || {
+        lock(&running.plant).ended(Cause::Panic) == loads[1] as u64
+    });
+    let served = clients.into_iter().filter_map(|mut client| exchange(&mut client).ok()).count();
+    assert_eq!(served, loads[0]);
+    eventually("there are two again", || {
+        let _again = running.client();
+        lock(&running.plant).sessions_by_worker()[1] > 0
+    });
     running.stop();
 }
 
@@ -137,7 +155,7 @@ impl Selector for ShakySelector {
 #[test]
 fn a_panic_in_one_sessions_handling_ends_that_session_alone() {
     let mut registry = Registry::with_builtins();
-    registry.balancer("shaky", |_| Ok(Box::new(Shaky)));
+    registry.balancer("shaky", |_| Ok(Shaky));
     let running = Running::start("shaky", registry);
     for _ in 0..10 {
         let mut good = running.client();

@@ -1,16 +1,21 @@
 //! Makes a snapshot from the file, reusing what outlives snapshots.
 
-use std::collections::{HashMap, HashSet};
+mod choosers;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use self::choosers::{Chooser, Choosers, Listed, choosers, endpoints};
+use super::guards::choose_all;
 use super::{
-    Backend, Counters, Endpoint, Limit, Listener, ListenerView, Member, NoWaiters, Pool, PoolView,
-    RateLimiter, Snapshot, SocketId, Sources, Wake,
+    Backend, Counters, Endpoint, Guards, Health, Limit, Listener, ListenerView, Member, NoWaiters,
+    Pool, PoolView, Pools, RateLimiter, Snapshot, SocketId, Sources, Throttle, Wake,
 };
-use crate::balance::{self, Balancer};
-use crate::config::{self, BackendAddress, Choice, Config, ListenAddress};
+use crate::balance::Balancer;
+use crate::config::{self, BackendAddress, Choice, Config};
 use crate::net::{ConnectOptions, Keepalive};
 use crate::plugin::Registry;
 
@@ -20,7 +25,16 @@ pub type Resolved = HashMap<Arc<str>, Vec<IpAddr>>;
 /// A balancer of a pool with the choice that it was made from.
 type Chosen = (Choice, Arc<dyn Balancer>);
 
+/// A backend and the generation that named it last.
+struct Known {
+    backend: Arc<Backend>,
+    named: u64,
+}
+
 /// What outlives snapshots, by identity. Kept by the control thread.
+///
+/// What the file does not name any more is kept while sessions use it, so that it is the same again,
+/// with its counters and permits, if it comes back meanwhile.
 pub struct Objects {
     wake: Arc<dyn Wake>,
     epoch: Instant,
@@ -28,8 +42,10 @@ pub struct Objects {
     listeners: HashMap<Arc<str>, Arc<Listener>>,
     sources: HashMap<Arc<str>, Arc<Sources>>,
     pools: HashMap<Arc<str>, Arc<Pool>>,
-    backends: HashMap<(Arc<str>, Endpoint), Arc<Backend>>,
+    /// By the name of their pool.
+    backends: HashMap<Arc<str>, HashMap<Endpoint, Known>>,
     balancers: HashMap<Arc<str>, Chosen>,
+    guards: HashMap<Arc<str>, Guards>,
 }
 
 impl Objects {
@@ -44,10 +60,11 @@ impl Objects {
             pools: HashMap::new(),
             backends: HashMap::new(),
             balancers: HashMap::new(),
+            guards: HashMap::new(),
         }
     }
 
-    /// Makes the next snapshot. `sockets` says which address of a listener is bound as what.
+    /// Makes the next snapshot. `sockets` says which listener each address serves.
     ///
     /// # Errors
     /// What is wrong with the choice of a plug-in. Nothing has changed then.
@@ -55,26 +72,79 @@ impl Objects {
         &mut self,
         config: &Config,
         resolved: &Resolved,
-        sockets: &HashMap<(Arc<str>, ListenAddress), SocketId>,
+        sockets: &[(SocketId, Arc<str>)],
         registry: &Registry,
     ) -> Result<Snapshot, Vec<config::Problem>> {
-        let balancers = self.choose_balancers(config, registry)?;
-        self.balancers = balancers;
-        self.forget(config);
-        let pools = self.pool_views(config, resolved);
-        let mut listeners = HashMap::new();
-        for settings in &config.listeners {
-            let Some(pool) = pools.get(&settings.pool) else { continue };
-            let view = Arc::new(self.listener_view(settings, Arc::clone(pool)));
-            for address in &settings.addresses {
-                let key = (Arc::clone(&settings.name), address.clone());
-                if let Some(&id) = sockets.get(&key) {
-                    listeners.insert(id, Arc::clone(&view));
-                }
-            }
-        }
+        let balancers = self.choose_balancers(config, registry);
+        let guards = choose_all(config, &self.guards, registry);
+        let (balancers, guards) = both(balancers, guards)?;
+        let choosers = choosers(config, resolved, &balancers)?;
+        (self.balancers, self.guards) = (balancers, guards);
         self.generation += 1;
-        Ok(Snapshot { generation: self.generation, listeners })
+        let pools = Arc::new(self.pool_views(config, choosers));
+        let mut views = HashMap::new();
+        for settings in &config.listeners {
+            let Some(view) = self.listener_view(settings, &pools) else { continue };
+            views.insert(Arc::clone(&settings.name), Arc::new(view));
+        }
+        let view = |(id, name): &(SocketId, Arc<str>)| Some((*id, Arc::clone(views.get(name)?)));
+        let listeners = sockets.iter().filter_map(view).collect();
+        self.forget(config);
+        let (runtime, buffer) = (config.runtime.clone(), config.limits.buffer);
+        Ok(Snapshot { generation: self.generation, listeners, pools, runtime, buffer })
+    }
+
+    /// The backends that were named once, are not any more, and are still in use, each with the name
+    /// of its pool.
+    pub fn departed(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Backend>)> {
+        let of_pool =
+            |(pool, backends)| <HashMap<_, Known>>::values(backends).map(move |it| (pool, it));
+        let departed = |(_, known): &(_, &Known)| known.named < self.generation;
+        self.backends
+            .iter()
+            .flat_map(of_pool)
+            .filter(departed)
+            .map(|(pool, it)| (pool, &it.backend))
+    }
+
+    /// Sessions of a listener that is or was named.
+    pub fn sessions_of_listener(&self, name: &str) -> u32 {
+        self.listeners.get(name).map_or(0, |listener| listener.limit.current())
+    }
+
+    /// Sessions with all backends of a pool that is or was named.
+    pub fn sessions_of_pool(&self, name: &str) -> u32 {
+        let of_pool = self.backends.get(name).into_iter().flat_map(HashMap::values);
+        of_pool.map(|known| known.backend.limit.current()).sum()
+    }
+
+    /// Sessions with a backend that is or was named, or with all that its host name stands for.
+    pub fn sessions_of_backend(
+        &self,
+        pool: &str,
+        address: &BackendAddress,
+        resolved: &Resolved,
+    ) -> u32 {
+        let sessions = |endpoint| {
+            let known = self.backends.get(pool).and_then(|backends| backends.get(&endpoint));
+            known.map_or(0, |known| known.backend.limit.current())
+        };
+        endpoints(address, resolved).into_iter().map(sessions).sum()
+    }
+
+    /// What is counted anywhere, and how much of it: what it is, and the name of what counts it.
+    pub fn still_counted(&self) -> Vec<(&'static str, &str, u64)> {
+        let sessions = |limit: &Limit| u64::from(limit.current());
+        let listeners = self.listeners.iter();
+        let listeners = listeners.map(|(name, it)| ("listener", &**name, sessions(&it.limit)));
+        let sources = self.sources.iter();
+        let sources = sources.map(|(name, it)| ("sources of listener", &**name, it.sessions()));
+        let pools = self.pools.iter();
+        let pools = pools.map(|(name, it)| ("pool", &**name, sessions(&it.limit)));
+        let backends = self.backends.values().flat_map(HashMap::values).map(|known| &known.backend);
+        let backends = backends.map(|it| ("backend", &*it.name, sessions(&it.limit)));
+        let all = listeners.chain(sources).chain(pools).chain(backends);
+        all.filter(|&(_, _, count)| count > 0).collect()
     }
 
     /// A balancer's state lives on while its name and options are equal.
@@ -101,23 +171,37 @@ impl Objects {
         if problems.is_empty() { Ok(chosen) } else { Err(problems) }
     }
 
-    /// Lets go of what the file does not name any more; sessions keep what they use.
+    /// Lets go of what neither the file names any more nor anybody uses.
     fn forget(&mut self, config: &Config) {
-        self.listeners.retain(|name, _| config.listeners.iter().any(|l| l.name == *name));
-        self.sources.retain(|name, _| {
-            config.listeners.iter().any(|l| l.name == *name && l.per_source.is_some())
+        let listeners: HashSet<&Arc<str>> = config.listeners.iter().map(|l| &l.name).collect();
+        let pools: HashSet<&Arc<str>> = config.pools.iter().map(|p| &p.name).collect();
+        self.listeners.retain(|name, it| listeners.contains(name) || Arc::strong_count(it) > 1);
+        self.sources.retain(|name, it| listeners.contains(name) || Arc::strong_count(it) > 1);
+        self.pools.retain(|name, it| pools.contains(name) || Arc::strong_count(it) > 1);
+        let generation = self.generation;
+        let kept = |_: &_, known: &mut Known| {
+            known.named == generation || Arc::strong_count(&known.backend) > 1
+        };
+        self.backends.retain(|_, backends| {
+            backends.retain(kept);
+            !backends.is_empty()
         });
-        self.pools.retain(|name, _| config.pools.iter().any(|p| p.name == *name));
-        self.backends.retain(|(pool, _), _| config.pools.iter().any(|p| p.name == *pool));
     }
 
-    fn listener_view(&mut self, settings: &config::Listener, pool: Arc<PoolView>) -> ListenerView {
+    fn listener_view(
+        &mut self,
+        settings: &config::Listener,
+        pools: &Arc<Pools>,
+    ) -> Option<ListenerView> {
+        let pool = Arc::clone(pools.get(&settings.pool)?);
+        let guards = self.guards.get(&settings.name).map(|guards| guards.among(pools));
         let listener = self.listeners.entry(Arc::clone(&settings.name)).or_insert_with(|| {
             Arc::new(Listener {
                 name: Arc::clone(&settings.name),
                 limit: Arc::new(Limit::new(None, Arc::clone(&self.wake))),
                 rate: RateLimiter::new(settings.rate, self.epoch),
                 counters: Counters::default(),
+                complaints: Throttle::default(),
             })
         });
         listener.limit.set_max(settings.max_connections);
@@ -130,34 +214,39 @@ impl Objects {
             sources.set(per_source, Instant::now());
             Arc::clone(sources)
         });
-        ListenerView {
+        Some(ListenerView {
             listener: Arc::clone(listener),
             over: settings.over,
             sources,
             deny: settings.deny.clone(),
             allow: settings.allow.clone(),
+            guards: guards.unwrap_or_default(),
             client_first: settings.client_first,
+            socket_buffer: settings.socket_buffer,
             pool,
-        }
+        })
     }
 
     /// Views of all pools, those that are a fallback first; the file has no circles.
-    fn pool_views(
-        &mut self,
-        config: &Config,
-        resolved: &Resolved,
-    ) -> HashMap<Arc<str>, Arc<PoolView>> {
-        let mut views: HashMap<Arc<str>, Arc<PoolView>> = HashMap::new();
-        for _ in 0..config.pools.len() {
-            for settings in &config.pools {
-                let ready = settings.fallback.as_ref().is_none_or(|name| views.contains_key(name));
-                if !ready || views.contains_key(&settings.name) {
-                    continue;
+    fn pool_views(&mut self, config: &Config, mut choosers: Choosers<'_>) -> Pools {
+        let mut views = Pools::new();
+        let mut left: Vec<&config::Pool> = config.pools.iter().collect();
+        let mut before = usize::MAX;
+        while left.len() < before {
+            before = left.len();
+            left.retain(|settings| {
+                let fallback = settings.fallback.as_ref();
+                if fallback.is_some_and(|name| !views.contains_key(name)) {
+                    return true;
                 }
-                let fallback = settings.fallback.as_ref().and_then(|name| views.get(name).cloned());
-                let view = self.pool_view(settings, resolved, fallback);
-                views.insert(Arc::clone(&settings.name), Arc::new(view));
-            }
+                let fallback = fallback.and_then(|name| views.get(name).cloned());
+                // Every pool has been given one.
+                if let Some(chooser) = choosers.remove(&settings.name) {
+                    let view = self.pool_view(settings, fallback, chooser);
+                    views.insert(Arc::clone(&settings.name), Arc::new(view));
+                }
+                false
+            });
         }
         views
     }
@@ -165,31 +254,26 @@ impl Objects {
     fn pool_view(
         &mut self,
         settings: &config::Pool,
-        resolved: &Resolved,
         fallback: Option<Arc<PoolView>>,
+        chooser: Chooser<'_>,
     ) -> PoolView {
         let pool = self.pools.entry(Arc::clone(&settings.name)).or_insert_with(|| {
             Arc::new(Pool {
                 name: Arc::clone(&settings.name),
                 limit: Arc::new(Limit::new(None, Arc::new(NoWaiters))),
+                panicking: AtomicBool::new(false),
+                ejecting: AtomicBool::new(false),
+                held: Arc::new(Limit::new(None, Arc::new(NoWaiters))),
+                release: RateLimiter::new(None, self.epoch),
                 counters: Counters::default(),
             })
         });
         pool.limit.set_max(settings.max_connections);
+        pool.held.set_max(settings.when_down.map(|when_down| when_down.max));
+        pool.release.set(settings.when_down.map(|it| it.release_rate), Instant::now());
         let pool = Arc::clone(pool);
-        let members = self.members(settings, resolved);
-        let known: Vec<balance::Member> = members
-            .iter()
-            .map(|member| balance::Member {
-                identity: member.backend.name.to_string(),
-                weight: member.weight,
-            })
-            .collect();
-        let selector = match self.balancers.get(&settings.name) {
-            Some((_, balancer)) => balancer.selector(&known),
-            // Every pool has been given one; `first` needs no options.
-            None => balance::First.selector(&known),
-        };
+        let members = self.members(settings, chooser.among);
+        let tiers: BTreeSet<u32> = members.iter().map(|member| member.tier).collect();
         PoolView {
             pool,
             connect: settings.connect.clone(),
@@ -197,44 +281,56 @@ impl Objects {
                 source: settings.source,
                 keepalive: settings.keepalive.map(keepalive),
                 congestion: settings.congestion.clone(),
+                socket_buffer: settings.socket_buffer,
             },
             timeouts: Arc::new(settings.timeout.clone()),
             members,
-            selector,
+            selector: chooser.selector,
+            eject: settings.eject,
+            tiers: tiers.into_iter().collect(),
+            slow_start: settings.slow_start,
+            hold: settings.when_down.map(|when_down| when_down.hold),
             fallback,
         }
     }
 
-    /// One member for each address; the same address twice counts once.
-    fn members(&mut self, settings: &config::Pool, resolved: &Resolved) -> Vec<Member> {
-        let mut members: Vec<Member> = Vec::new();
-        let mut seen: HashSet<Endpoint> = HashSet::new();
-        for entry in &settings.backends {
-            for endpoint in endpoints(&entry.address, resolved) {
-                if !seen.insert(endpoint.clone()) {
-                    continue;
-                }
-                let key = (Arc::clone(&settings.name), endpoint.clone());
-                let backend = self.backends.entry(key).or_insert_with(|| {
-                    Arc::new(Backend {
-                        name: endpoint.to_string().into(),
-                        endpoint,
-                        limit: Arc::new(Limit::new(None, Arc::new(NoWaiters))),
-                        counters: Counters::default(),
-                    })
-                });
-                backend.limit.set_max(entry.max_connections);
-                members.push(Member {
-                    backend: Arc::clone(backend),
-                    weight: entry.weight,
-                    state: entry.state,
-                });
+    /// The backends of these identities, named by the generation that is being made.
+    fn members(&mut self, settings: &config::Pool, listed: Vec<Listed<'_>>) -> Vec<Member> {
+        let age = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let of_pool = self.backends.entry(Arc::clone(&settings.name)).or_default();
+        let member = |(endpoint, entry): Listed<'_>| {
+            let known = of_pool.entry(endpoint).or_insert_with_key(Known::at);
+            // Those of the first snapshot are all as new as each other.
+            if known.named == 0 && self.generation > 1 {
+                known.backend.health.begin(age);
             }
-        }
-        let kept =
-            |backend: &Arc<Backend>| members.iter().any(|m| Arc::ptr_eq(&m.backend, backend));
-        self.backends.retain(|(pool, _), backend| *pool != settings.name || kept(backend));
-        members
+            known.named = self.generation;
+            known.backend.limit.set_max(entry.max_connections);
+            let (weight, tier, state) = (entry.weight, entry.priority, entry.state);
+            Member { backend: Arc::clone(&known.backend), weight, tier, state }
+        };
+        listed.into_iter().map(member).collect()
+    }
+}
+
+impl Known {
+    fn at(endpoint: &Endpoint) -> Self {
+        let backend = Backend {
+            name: endpoint.to_string().into(),
+            endpoint: endpoint.clone(),
+            limit: Arc::new(Limit::new(None, Arc::new(NoWaiters))),
+            health: Health::default(),
+            counters: Counters::default(),
+        };
+        Self { backend: Arc::new(backend), named: 0 }
+    }
+}
+
+/// Both, or all that is wrong with either.
+fn both<A, B, E>(one: Result<A, Vec<E>>, other: Result<B, Vec<E>>) -> Result<(A, B), Vec<E>> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (one, other) => Err(one.err().into_iter().chain(other.err()).flatten().collect()),
     }
 }
 
@@ -244,13 +340,5 @@ pub fn keepalive(settings: config::Keepalive) -> Keepalive {
     Keepalive { idle, interval, count }
 }
 
-fn endpoints(address: &BackendAddress, resolved: &Resolved) -> Vec<Endpoint> {
-    match address {
-        BackendAddress::Unix(path) => vec![Endpoint::Unix(path.clone())],
-        BackendAddress::Ip(ip, port) => vec![Endpoint::Tcp(*ip, *port)],
-        BackendAddress::Name(name, port) => resolved
-            .get(name)
-            .map(|ips| ips.iter().map(|ip| Endpoint::Tcp(*ip, *port)).collect())
-            .unwrap_or_default(),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Counters, Limit};
+use super::{Counters, Health, Limit};
 use crate::config::BackendPort;
 use crate::net::Address;
 
@@ -62,6 +62,8 @@ pub struct Backend {
     pub name: Arc<str>,
     /// `max_connections`; its count is also the load that policies compare.
     pub limit: Arc<Limit>,
+    /// What was measured.
+    pub health: Health,
     /// What happened.
     pub counters: Counters,
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use super::Pulse;
 use crate::plugin::Cause;
 
 /// A number that only grows.
@@ -12,6 +13,11 @@ impl Count {
     /// Adds `more`.
     pub fn add(&self, more: u64) {
         self.0.fetch_add(more, Relaxed);
+    }
+
+    /// Adds one; the number before.
+    pub fn next(&self) -> u64 {
+        self.0.fetch_add(1, Relaxed)
     }
 
     /// The number.
@@ -65,12 +71,16 @@ pub struct Gauges {
     pub sessions: AtomicUsize,
     /// Accepted connections.
     pub accepted: Count,
+    /// Sessions that have started here.
+    pub started: Count,
     /// Accepting stopped for want of descriptors or memory.
     pub exhausted: Count,
     /// Connects for which no source port was left.
     pub out_of_ports: Count,
     /// Sockets handed to another worker.
     pub handed_over: Count,
-    /// Turns of the loop.
-    pub turns: Count,
+    /// How often control found that the loop did not turn.
+    pub stalls: Count,
+    /// Whether the loop turns, and what it is at.
+    pub pulse: Pulse,
 }

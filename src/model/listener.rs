@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
-use super::{Counters, Limit, PoolView, RateLimiter, SourcePermit, Sources};
+use super::{Counters, Guards, Limit, PoolView, RateLimiter, SourcePermit, Sources, Throttle};
 use crate::config::Over;
 
 /// A listener. It outlives the snapshots that name it; its identity is its name.
@@ -20,6 +20,8 @@ pub struct Listener {
     pub rate: RateLimiter,
     /// What happened.
     pub counters: Counters,
+    /// Says when it may be said that a guard fails.
+    pub complaints: Throttle,
 }
 
 /// A listener as one snapshot sees it.
@@ -35,9 +37,13 @@ pub struct ListenerView {
     pub deny: Vec<IpNet>,
     /// Sources that are let in; empty means all.
     pub allow: Vec<IpNet>,
+    /// Asked about who is left.
+    pub guards: Guards,
     /// True exactly when clients send first.
     pub client_first: bool,
-    /// Where sessions go.
+    /// `socket_buffer`
+    pub socket_buffer: Option<u64>,
+    /// Where sessions go that no guard sends elsewhere.
     pub pool: Arc<PoolView>,
 }
 
@@ -54,7 +60,7 @@ pub enum Verdict {
 
 impl ListenerView {
     /// Judges a source: first its limits, then deny, then allow. A unix client has no address and
-    /// passes all three.
+    /// passes all three. Guards come after this, since they are told more.
     pub fn judge(&self, source: Option<IpAddr>, now: Instant) -> Verdict {
         let Some(source) = source else { return Verdict::Admitted(None) };
         let permit = match &self.sources {

@@ -5,13 +5,17 @@
 mod snapshot;
 
 mod backend;
+mod guards;
+mod health;
 mod listener;
 mod pool;
+mod possible;
 
 mod assemble;
 mod budget;
 mod counters;
 mod limit;
+mod pulse;
 mod rate;
 mod sources;
 mod throttle;
@@ -20,9 +24,12 @@ pub use assemble::{Objects, Resolved, keepalive};
 pub use backend::{Backend, Endpoint};
 pub use budget::Budget;
 pub use counters::{Count, Counters, Ends, Gauges};
+pub use guards::{Guards, Objection, Why};
+pub use health::{Health, Record, State as HealthState, WHOLE};
 pub use limit::{Limit, NoWaiters, Permit, WORKERS_MAX, Wake};
 pub use listener::{Listener, ListenerView, Verdict};
-pub use pool::{Member, Picked, Pool, PoolView};
+pub use pool::{Member, Picked, Pool, PoolView, Pools};
+pub use pulse::{Pulse, Standing, Work};
 pub use rate::RateLimiter;
 pub use snapshot::{Model, Snapshot, SocketId};
 pub use sources::{Refused, SOURCES_MAX, SourcePermit, Sources};

@@ -1,10 +1,15 @@
 //! A pool: backends, the rule by which one is picked, and how it is reached.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::time::Duration;
 
-use super::{Backend, Counters, Limit, Permit};
-use crate::balance::{Ask, Candidate, Candidates, Selector};
-use crate::config::{Connect, State, Timeouts};
+use super::possible::Possible;
+use super::{Backend, Counters, Limit, Permit, RateLimiter};
+use crate::balance::{Ask, Candidates, Selector};
+use crate::config::{Connect, Eject, State, Timeouts};
 use crate::net::ConnectOptions;
 
 /// Rounds of picking for one attempt: another worker may take the last permit in between.
@@ -17,6 +22,14 @@ pub struct Pool {
     pub name: Arc<str>,
     /// `max_connections`
     pub limit: Arc<Limit>,
+    /// True exactly when so few backends are healthy that health is not looked at.
+    pub panicking: AtomicBool,
+    /// `when_down.max`: clients that wait because no backend can be used.
+    pub held: Arc<Limit>,
+    /// `when_down.release_rate`
+    pub release: RateLimiter,
+    /// Held by the worker that is about to leave a backend out: one at a time.
+    pub ejecting: AtomicBool,
     /// What happened.
     pub counters: Counters,
 }
@@ -28,6 +41,8 @@ pub struct Member {
     pub backend: Arc<Backend>,
     /// Share of new sessions.
     pub weight: u32,
+    /// Its `priority`.
+    pub tier: u32,
     /// The operator's will.
     pub state: State,
 }
@@ -46,6 +61,14 @@ pub struct PoolView {
     pub members: Vec<Member>,
     /// The rule of choice over `members`.
     pub selector: Box<dyn Selector>,
+    /// When a member is left out for what its sessions met.
+    pub eject: Option<Eject>,
+    /// How long clients wait while no backend can be used.
+    pub hold: Option<Duration>,
+    /// Every `priority` that members have, the lowest first.
+    pub tiers: Vec<u32>,
+    /// How long the share of a member rises that came into use.
+    pub slow_start: Option<Duration>,
     /// Asked when this one has no usable backend.
     pub fallback: Option<Arc<PoolView>>,
 }
@@ -55,6 +78,9 @@ impl std::fmt::Debug for PoolView {
         f.debug_struct("PoolView").field("name", &self.pool.name).finish_non_exhaustive()
     }
 }
+
+/// The pools of a snapshot by name.
+pub type Pools = HashMap<Arc<str>, Arc<PoolView>>;
 
 /// What came out of a pick.
 #[derive(Debug)]
@@ -67,52 +93,87 @@ pub enum Picked {
     None,
 }
 
-/// The members as candidates of one session.
-struct Possible<'a> {
-    members: &'a [Member],
-    tried: &'a [Arc<Backend>],
-}
-
-impl Candidates for Possible<'_> {
-    fn count(&self) -> usize {
-        self.members.len()
-    }
-
-    fn at(&self, index: usize) -> Candidate {
-        let member = &self.members[index];
-        let tried = self.tried.iter().any(|tried| Arc::ptr_eq(tried, &member.backend));
-        Candidate {
-            weight: member.weight,
-            active: member.backend.limit.current(),
-            limit: member.backend.limit.max(),
-            usable: member.state == State::Ready && !tried,
-        }
+impl Member {
+    /// True exactly when the operator wants new sessions there.
+    pub fn is_wanted(&self) -> bool {
+        self.state == State::Ready && self.weight > 0
     }
 }
 
 impl PoolView {
-    /// Picks a backend that this session has not tried.
-    pub fn pick(&self, ask: &Ask, tried: &[Arc<Backend>]) -> Picked {
-        let possible = Possible { members: &self.members, tried };
-        for _ in 0..ROUNDS {
-            let picked = self.selector.pick(ask, &possible);
-            // A policy of somebody else's may name what it must not.
-            let picked = picked.and_then(|index| self.members.get(index).map(|it| (index, it)));
-            let Some((_, member)) = picked.filter(|(index, _)| possible.at(*index).eligible())
-            else {
-                break;
-            };
-            if let Some(permit) = member.backend.limit.acquire() {
-                return Picked::Backend(Arc::clone(&member.backend), permit);
+    /// Picks a backend that this session has not tried. `now` is in milliseconds of the clock of all.
+    pub fn pick(&self, ask: &Ask, tried: &[Arc<Backend>], now: u64) -> Picked {
+        let possible = Possible::of(self, tried, now);
+        let fair = possible.of_fair_tier(&self.tiers, ask);
+        let tiers = self.tiers.iter().map(|tier| possible.of_tier(*tier));
+        for possible in fair.into_iter().chain(tiers) {
+            if let Some((backend, permit)) = self.pick_among(ask, &possible) {
+                return Picked::Backend(backend, permit);
             }
         }
-        if self.is_exhausted(tried) { Picked::None } else { Picked::Full }
+        if self.is_exhausted(tried, now) { Picked::None } else { Picked::Full }
+    }
+
+    /// True exactly when neither this pool nor those that it falls back on have a backend that would
+    /// do if it had room.
+    pub fn is_down(&self, now: u64) -> bool {
+        self.is_exhausted(&[], now) && self.fallback.as_ref().is_none_or(|it| it.is_down(now))
+    }
+
+    fn pick_among(&self, ask: &Ask, possible: &Possible<'_>) -> Option<(Arc<Backend>, Permit)> {
+        for _ in 0..ROUNDS {
+            let index = self.selector.pick(ask, possible)?;
+            // A policy of somebody else's may name what it must not.
+            let member = self.members.get(index).filter(|_| possible.at(index).eligible())?;
+            if let Some(permit) = member.backend.limit.acquire() {
+                return Some((Arc::clone(&member.backend), permit));
+            }
+        }
+        None
     }
 
     /// True exactly when no backend is left that would do if it had room.
-    pub fn is_exhausted(&self, tried: &[Arc<Backend>]) -> bool {
-        let possible = Possible { members: &self.members, tried };
+    pub fn is_exhausted(&self, tried: &[Arc<Backend>], now: u64) -> bool {
+        let possible = Possible::of(self, tried, now);
         let would_do = |index| possible.at(index).usable && possible.at(index).weight > 0;
         !(0..possible.count()).any(would_do)
     }
+
+    /// Notes that a backend has failed a session, before its connect was done or after. If that was
+    /// one too many: for how long it is left out from now on.
+    pub fn note_failure(&self, backend: &Backend, connected: bool, now: u64) -> Option<Duration> {
+        let rule = self.eject.as_ref()?;
+        let health = &backend.health;
+        let too_many = if connected { health.reset(rule) } else { health.refused(rule) };
+        if !too_many || health.is_ejected(now) || self.pool.ejecting.swap(true, Acquire) {
+            return None;
+        }
+        let length = self.may_spare(backend, rule, now).then(|| health.eject(rule, now));
+        self.pool.ejecting.store(false, Release);
+        length
+    }
+
+    /// True exactly when the pool may do without one more: there is another, and those that are left
+    /// out are not too many. One may always be.
+    fn may_spare(&self, backend: &Backend, rule: &Eject, now: u64) -> bool {
+        let others = || {
+            let other = |it: &&Member| !std::ptr::eq(&raw const *it.backend, backend);
+            self.members.iter().filter(other)
+        };
+        let left_out = others().filter(|it| it.backend.health.is_ejected(now)).count();
+        let most = (self.members.len() * usize::from(rule.max_ejected) / 100).max(1);
+        left_out < most
+            && rule.max_ejected > 0
+            && others().any(|it| it.is_wanted() && it.backend.health.is_usable(now))
+    }
+
+    /// True exactly when fewer than `threshold` percent of those that the operator wants are healthy.
+    pub fn is_below(&self, threshold: u8) -> bool {
+        let wanted = || self.members.iter().filter(|it| it.is_wanted());
+        let healthy = wanted().filter(|it| !it.backend.health.is_unhealthy()).count();
+        healthy * 100 < wanted().count() * usize::from(threshold)
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,7 @@ use shard::{Admission, Key, SHARD_MAX, Shard, Terms};
 
 mod shard;
 
-/// Sources that are remembered at most: 1,048,576, which is about 70 MB. Memory grows towards it only
+/// Sources that are remembered at most: 1,048,576, which is about 140 MB. Memory grows towards it only
 /// as there are sources that cannot be forgotten.
 pub const SOURCES_MAX: usize = SHARDS * SHARD_MAX;
 
@@ -140,6 +140,11 @@ impl Sources {
     /// Sources that are remembered now; takes every lock in turn.
     pub fn count_sources(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+
+    /// Sessions of all sources; takes every lock in turn.
+    pub fn sessions(&self) -> u64 {
+        self.shards.iter().map(|shard| lock(shard).sessions()).sum()
     }
 
     /// How often [`Self::admit`] refused.

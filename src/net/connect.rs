@@ -4,8 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use socket2::{Domain, Protocol, SockAddr, Socket as Socket2, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as Socket2, Type};
 
+use super::socket::set_buffers;
 use super::{Address, Keepalive, Socket, raw};
 
 /// What an upstream socket is made with.
@@ -18,6 +19,8 @@ pub struct ConnectOptions {
     pub keepalive: Option<Keepalive>,
     /// TCP_CONGESTION.
     pub congestion: Option<String>,
+    /// SO_SNDBUF and SO_RCVBUF, in bytes.
+    pub socket_buffer: Option<u64>,
 }
 
 /// A connect that has begun.
@@ -53,6 +56,9 @@ fn connect_tcp(address: SocketAddr, options: &ConnectOptions, early: bool) -> io
     socket.set_tcp_nodelay(true)?;
     if let Some(congestion) = &options.congestion {
         socket.set_tcp_congestion(congestion.as_bytes())?;
+    }
+    if let Some(bytes) = options.socket_buffer {
+        set_buffers(SockRef::from(&socket), bytes)?;
     }
     if let Some(source) = options.source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
         raw::set_bind_address_no_port(socket.as_fd())?;

@@ -3,9 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket as Socket2, TcpKeepalive, Type};
 
@@ -35,44 +37,99 @@ pub struct ListenOptions {
     pub mode: Option<u32>,
 }
 
+/// Who else may hold an address that is to be bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Company {
+    /// Nobody: an address that anybody holds is an error, also if that process would share it.
+    None,
+    /// Sockets of this process.
+    Ours,
+}
+
 /// A listening socket. It belongs to its address; dropping it closes it.
 #[derive(Debug)]
 pub struct ListeningSocket {
     socket: Socket2,
     address: Address,
+    /// True once a time to live of [`NEAREST`] was asked of segments. What was accepted since then has
+    /// inherited that, until it is undone there.
+    near: AtomicBool,
 }
 
 impl ListeningSocket {
-    /// Binds `address` and `others` more sockets beside it (SO_REUSEPORT), none of which listens
-    /// yet. A unix address has one socket whatever `others` says.
-    ///
-    /// The first is bound as if it were to be alone, so that an address that another process
-    /// holds is an error, also if that process would share it.
+    fn new(socket: Socket2, address: Address) -> Self {
+        Self { socket, address, near: AtomicBool::new(false) }
+    }
+
+    /// Binds `count` sockets to `address` (SO_REUSEPORT), none of which listens yet. A unix address
+    /// has one socket whatever `count` says.
     ///
     /// # Errors
     /// What bind(2) or the setting of an option says.
     pub fn bind(
         address: &Address,
         options: &ListenOptions,
-        others: usize,
+        count: usize,
+        company: Company,
     ) -> io::Result<Vec<Self>> {
-        let wanted = match address {
+        let mut wanted = match address {
             Address::Unix(path) => return Ok(vec![bind_unix(path, options)?]),
             Address::Tcp(wanted) => *wanted,
         };
-        let first = tcp_socket(wanted, options)?;
-        first.bind(&wanted.into())?;
-        first.set_reuse_port(true)?;
-        let actual = first.local_addr()?.as_socket().unwrap_or(wanted);
-        let mut bound = vec![first];
-        for _ in 0..others {
+        let mut sockets = Vec::new();
+        for number in 0..count {
             let socket = tcp_socket(wanted, options)?;
+            // The first is bound as if it were to be alone, so that an address in use is seen.
+            let alone = number == 0 && company == Company::None;
+            socket.set_reuse_port(!alone)?;
+            socket.bind(&wanted.into())?;
             socket.set_reuse_port(true)?;
-            socket.bind(&actual.into())?;
-            bound.push(socket);
+            wanted = socket.local_addr()?.as_socket().unwrap_or(wanted);
+            sockets.push(Self::new(socket, Address::Tcp(wanted)));
         }
-        let address = Address::Tcp(actual);
-        Ok(bound.into_iter().map(|socket| Self { socket, address: address.clone() }).collect())
+        Ok(sockets)
+    }
+
+    /// Sets what differs between the options that it has and those that it is to have, as far as
+    /// that can be done while it is open: not the interface. What has been accepted keeps its own.
+    ///
+    /// # Errors
+    /// What setsockopt(2), listen(2) or chmod(2) says.
+    pub fn change(&self, from: &ListenOptions, to: &ListenOptions) -> io::Result<()> {
+        if from.backlog != to.backlog {
+            self.listen(to.backlog)?;
+        }
+        match &self.address {
+            Address::Unix(path) => change_mode(path, from.mode, to.mode),
+            Address::Tcp(_) => self.change_tcp(from, to),
+        }
+    }
+
+    fn change_tcp(&self, from: &ListenOptions, to: &ListenOptions) -> io::Result<()> {
+        if from.congestion != to.congestion {
+            match &to.congestion {
+                Some(congestion) => self.socket.set_tcp_congestion(congestion.as_bytes())?,
+                None => self.socket.set_tcp_congestion(&default_congestion(&self.socket)?)?,
+            }
+        }
+        if from.keepalive != to.keepalive {
+            match to.keepalive {
+                Some(keepalive) => self.socket.set_tcp_keepalive(&keepalive_of(keepalive))?,
+                None => self.socket.set_keepalive(false)?,
+            }
+        }
+        if from.client_first != to.client_first {
+            let seconds = if to.client_first { DEFER_ACCEPT } else { 0 };
+            raw::set_defer_accept(self.socket.as_fd(), seconds)?;
+        }
+        if from.tcp_fastopen != to.tcp_fastopen {
+            let length = to.tcp_fastopen.unwrap_or(0);
+            raw::set_fastopen_queue(
+                self.socket.as_fd(),
+                i32::try_from(length).unwrap_or(i32::MAX),
+            )?;
+        }
+        Ok(())
     }
 
     /// Starts to listen.
@@ -102,7 +159,20 @@ impl ListeningSocket {
         let (fd, peer) = acceptfrom_with(self.socket.as_fd(), flags)?;
         let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
         let tcp = matches!(self.address, Address::Tcp(_));
+        if self.near.load(Ordering::Acquire) {
+            raw::set_min_ttl(fd.as_fd(), self.is_ipv6(), 0)?;
+        }
         Ok((Socket::new(fd, tcp), peer.map_or(Peer::Unix, Peer::Tcp)))
+    }
+
+    /// True exactly when a client waits to be accepted.
+    ///
+    /// # Errors
+    /// What poll(2) says.
+    pub fn has_waiting(&self) -> io::Result<bool> {
+        let mut events = [PollFd::new(&self.socket, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        Ok(poll(&mut events, Some(&now))? > 0)
     }
 
     /// Turns new clients away without touching those whose handshake is under way or done: drops
@@ -113,9 +183,16 @@ impl ListeningSocket {
     /// # Errors
     /// What setsockopt(2) or shutdown(2) says.
     pub fn turn_away(&self) -> io::Result<()> {
-        match &self.address {
-            Address::Unix(_) => self.socket.shutdown(std::net::Shutdown::Read),
-            Address::Tcp(_) => self.socket.attach_filter(&NO_NEW_CLIENTS),
+        if matches!(self.address, Address::Unix(_)) {
+            return self.socket.shutdown(std::net::Shutdown::Read);
+        }
+        match self.socket.attach_filter(&NO_NEW_CLIENTS) {
+            // On Linux 6.18 a filter was seen to be for those alone who have CAP_NET_ADMIN.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                self.near.store(true, Ordering::Release);
+                self.set_min_ttl(NEAREST)
+            }
+            other => other,
         }
     }
 
@@ -126,8 +203,17 @@ impl ListeningSocket {
     pub fn welcome(&self) -> io::Result<()> {
         match &self.address {
             Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            Address::Tcp(_) if self.near.load(Ordering::Acquire) => self.set_min_ttl(0),
             Address::Tcp(_) => self.socket.detach_filter(),
         }
+    }
+
+    fn set_min_ttl(&self, least: i32) -> io::Result<()> {
+        raw::set_min_ttl(self.socket.as_fd(), self.is_ipv6(), least)
+    }
+
+    fn is_ipv6(&self) -> bool {
+        matches!(self.address, Address::Tcp(address) if address.is_ipv6())
     }
 
     /// Removes the file of a unix socket, once nobody is to find it any more.
@@ -147,6 +233,11 @@ const NO_NEW_CLIENTS: [SockFilter; 5] = [
     SockFilter::new(0x06, 0, 0, 0),           // ret #0: drop
     SockFilter::new(0x06, 0, 0, 0xffff_ffff), // ret #-1: keep all
 ];
+
+/// The time to live of a segment that no router has passed on, from one of the few systems that begin
+/// with so much. A client's first segment has less, and is dropped; the last of its handshake is not
+/// judged by this (tcp_v4_rcv), unless the kernel sends SYN cookies.
+const NEAREST: i32 = 255;
 
 fn tcp_socket(address: SocketAddr, options: &ListenOptions) -> io::Result<Socket2> {
     let socket = Socket2::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -188,25 +279,44 @@ pub(super) fn keepalive_of(keepalive: Keepalive) -> TcpKeepalive {
         .with_retries(keepalive.count)
 }
 
+/// What a new socket has.
+fn default_congestion(like: &Socket2) -> io::Result<Vec<u8>> {
+    let fresh = Socket2::new(like.domain()?, Type::STREAM, Some(Protocol::TCP))?;
+    fresh.tcp_congestion()
+}
+
+fn change_mode(path: &Path, from: Option<u32>, to: Option<u32>) -> io::Result<()> {
+    match to {
+        Some(mode) if from != to => {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        }
+        // What the umask left is not known any more.
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// A file that is left of a socket nobody listens on any more is replaced; one that answers is not.
 fn bind_unix(path: &Path, options: &ListenOptions) -> io::Result<ListeningSocket> {
     let address = SockAddr::unix(path)?;
     let socket = Socket2::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     match socket.bind(&address) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(&address) => {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path, &address) => {
             std::fs::remove_file(path)?;
             socket.bind(&address)?;
         }
         other => other?,
     }
-    if let Some(mode) = options.mode {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    }
-    Ok(ListeningSocket { socket, address: Address::Unix(path.to_path_buf()) })
+    change_mode(path, None, options.mode)?;
+    Ok(ListeningSocket::new(socket, Address::Unix(path.to_path_buf())))
 }
 
-fn is_stale(address: &SockAddr) -> bool {
+/// What is no socket is somebody's file, though connecting to it is refused too. The probe does not
+/// wait: a queue that is full is somebody's.
+fn is_stale(path: &Path, address: &SockAddr) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket());
     let Ok(probe) = Socket2::new(Domain::UNIX, Type::STREAM, None) else { return false };
-    matches!(probe.connect(address), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    is_socket
+        && probe.set_nonblocking(true).is_ok()
+        && matches!(probe.connect(address), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
 }

@@ -16,8 +16,11 @@ mod socket;
 
 pub use address::{Address, Keepalive};
 pub use connect::{Attempt, ConnectOptions, connect};
-pub use listen::{ListenOptions, ListeningSocket};
+pub use listen::{Company, ListenOptions, ListeningSocket};
 pub use pipe::Pipe;
-pub use process::{is_exhaustion, is_out_of_ports, memory, pin_to_cpu, raise_descriptor_limit};
+pub use process::{
+    is_exhaustion, is_out_of_ports, memory, pin_to_cpu, raise_descriptor_limit,
+    renounce_new_privileges, unpin,
+};
 pub use socket::{Peer, Socket};
 pub use stream::{Liveness, Stream};

@@ -2,7 +2,8 @@
 
 use std::io;
 
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, getpid, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_no_new_privs};
 
 /// Lifts the soft limit of descriptors to the hard one and returns it (RLIMIT_NOFILE,
 /// getrlimit(2)).
@@ -15,6 +16,15 @@ pub fn raise_descriptor_limit() -> u64 {
     } else {
         soft.unwrap_or(u64::MAX)
     }
+}
+
+/// Has the kernel give this thread, and every thread and program that it starts from now on, no
+/// more rights than it has (PR_SET_NO_NEW_PRIVS, prctl(2)).
+///
+/// # Errors
+/// What prctl(2) says.
+pub fn renounce_new_privileges() -> io::Result<()> {
+    Ok(set_no_new_privs(true)?)
 }
 
 /// True exactly when `error` says that descriptors or memory have run out, which waiting may mend
@@ -45,18 +55,30 @@ fn mem_total(text: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Pins the calling thread to the `index`th CPU that it may run on, counted round.
+/// Pins the calling thread to the `index`th CPU that the process may use, counted round.
 ///
 /// # Errors
 /// What sched_setaffinity(2) says.
 pub fn pin_to_cpu(index: usize) -> io::Result<()> {
-    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-    let allowed = sched_getaffinity(None)?;
-    let cpus: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).collect();
+    let all = cpus_of_process()?;
+    let cpus: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&cpu| all.is_set(cpu)).collect();
     let Some(&cpu) = cpus.get(index % cpus.len().max(1)) else { return Ok(()) };
     let mut one = CpuSet::new();
     one.set(cpu);
     Ok(sched_setaffinity(None, &one)?)
+}
+
+/// Lets the calling thread run on every CPU that the process may use.
+///
+/// # Errors
+/// What sched_setaffinity(2) says.
+pub fn unpin() -> io::Result<()> {
+    Ok(sched_setaffinity(None, &cpus_of_process()?)?)
+}
+
+/// Those of the first thread, which is never pinned.
+fn cpus_of_process() -> io::Result<CpuSet> {
+    Ok(sched_getaffinity(Some(getpid()))?)
 }
 
 #[cfg(test)]

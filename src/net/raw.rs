@@ -68,6 +68,15 @@ pub(super) fn set_fastopen_queue(fd: BorrowedFd<'_>, length: c_int) -> io::Resul
     set(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, length)
 }
 
+/// IP_MINTTL (ip(7)) or IPV6_MINHOPCOUNT: segments with a shorter time to live are dropped; 0 lets
+/// all through.
+pub(super) fn set_min_ttl(fd: BorrowedFd<'_>, ipv6: bool, least: c_int) -> io::Result<()> {
+    match ipv6 {
+        false => set(fd, libc::IPPROTO_IP, libc::IP_MINTTL, least),
+        true => set(fd, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, least),
+    }
+}
+
 /// IP_BIND_ADDRESS_NO_PORT: choose the source port at connect, so that one port serves many
 /// destinations.
 pub(super) fn set_bind_address_no_port(fd: BorrowedFd<'_>) -> io::Result<()> {

@@ -47,6 +47,12 @@ pub struct Socket {
     tcp: bool,
 }
 
+pub(super) fn set_buffers(socket: SockRef<'_>, bytes: u64) -> io::Result<()> {
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    socket.set_send_buffer_size(bytes)?;
+    socket.set_recv_buffer_size(bytes)
+}
+
 impl Socket {
     /// Takes over a non-blocking stream socket.
     pub fn new(fd: OwnedFd, tcp: bool) -> Self {
@@ -72,10 +78,24 @@ impl Socket {
         SockRef::from(&self.fd).set_tcp_keepalive(&keepalive_of(keepalive))
     }
 
+    /// Bounds what the kernel holds in each direction, in bytes (SO_SNDBUF and SO_RCVBUF, socket(7); it
+    /// doubles them for its own needs). It does not tune them itself any more then.
+    ///
+    /// # Errors
+    /// What setsockopt(2) says.
+    pub fn bound_buffers(&self, bytes: u64) -> io::Result<()> {
+        set_buffers(SockRef::from(&self.fd), bytes)
+    }
+
+    /// The address at this end; `None` for a unix socket.
+    pub fn local(&self) -> Option<SocketAddr> {
+        let address = rustix::net::getsockname(&self.fd).ok()?;
+        SocketAddr::try_from(address).ok()
+    }
+
     /// The port at this end; `None` for a unix socket.
     pub fn local_port(&self) -> Option<u16> {
-        let address = rustix::net::getsockname(&self.fd).ok()?;
-        SocketAddr::try_from(address).ok().map(|address| address.port())
+        self.local().map(|address| address.port())
     }
 }
 

@@ -1,51 +1,84 @@
-//! The kinds that the file can choose among, by name: the built-in ones and the user's own.
+//! What is plugged in: the kinds that the file can choose among, by name, and the observers.
 //!
-//! Both come through the same door: a name and a factory that reads its own options. Building reports
-//! every problem of the options at once and never panics; an unknown name is a problem that lists
-//! the known ones. It knows no model, no pool and no worker.
+//! Built-in kinds and the user's own come through the same door: a name and a factory that reads its
+//! own options. Building reports every problem of the options at once and never panics; an unknown
+//! name is a problem that lists the known ones. It knows no model and no worker.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::{Guard, Observer, Probe, SourceRoute, unknown_pools};
 use crate::balance::{
     Balancer, First, LeastConnections, NoOptions, RandomTwo, RoundRobin, SourceHash,
 };
 use crate::config::{Choice, Choices, Options, Problem};
 
-/// Makes a balancer from its options, or says all that is wrong with them.
-pub type BalancerFactory = Factory<dyn Balancer>;
-
+/// Makes one of a kind from its options, or says all that is wrong with them.
 type Factory<T> = Box<dyn Fn(&Options) -> Result<Box<T>, Vec<Problem>> + Send + Sync>;
 
-/// Factories by name.
-#[derive(Debug)]
+/// Factories by name, and observers.
 pub struct Registry {
     balancers: Kinds<dyn Balancer>,
+    guards: Kinds<dyn Guard>,
+    probes: Kinds<dyn Probe>,
+    /// Locked by nobody: they are on their way to the thread that tells them.
+    observers: Mutex<Vec<Box<dyn Observer>>>,
 }
 
 impl Registry {
     /// What Forebay brings along.
     pub fn with_builtins() -> Self {
-        let mut registry = Self { balancers: Kinds::new("balancer") };
+        let mut registry = Self {
+            balancers: Kinds::new("balancer"),
+            guards: Kinds::new("guard"),
+            probes: Kinds::new("probe"),
+            observers: Mutex::default(),
+        };
         registry
             .balancer("first", without_options(|| First))
             .balancer("least_connections", without_options(|| LeastConnections))
             .balancer("random_two", without_options(|| RandomTwo))
             .balancer("round_robin", without_options(RoundRobin::default))
-            .balancer("source_hash", |options: &Options| {
-                Ok(Box::new(SourceHash::new(options.read()?)))
-            });
+            .balancer("source_hash", |options| Ok(SourceHash::new(options.read()?)))
+            .guard("source_route", SourceRoute::from_options);
         registry
     }
 
     /// Registers what `balance = "NAME"` makes. A name that is taken gets the new meaning, built-in
-    /// or not.
-    pub fn balancer<F>(&mut self, name: &str, factory: F) -> &mut Self
+    /// or not. The factory may be called just to check a file, so it must do nothing else.
+    pub fn balancer<B, F>(&mut self, name: &str, factory: F) -> &mut Self
     where
-        F: Fn(&Options) -> Result<Box<dyn Balancer>, Vec<Problem>> + Send + Sync + 'static,
+        B: Balancer + 'static,
+        F: Fn(&Options) -> Result<B, Vec<Problem>> + Send + Sync + 'static,
     {
-        self.balancers.factories.insert(name.to_owned(), Box::new(factory));
+        self.balancers.add(name, move |options| Ok(Box::new(factory(options)?)));
+        self
+    }
+
+    /// Registers what `guards = ["NAME"]` makes, as [`balancer`](Self::balancer) does.
+    pub fn guard<G, F>(&mut self, name: &str, factory: F) -> &mut Self
+    where
+        G: Guard + 'static,
+        F: Fn(&Options) -> Result<G, Vec<Problem>> + Send + Sync + 'static,
+    {
+        self.guards.add(name, move |options| Ok(Box::new(factory(options)?)));
+        self
+    }
+
+    /// Registers what `probe = { kind = "NAME" }` makes, as [`balancer`](Self::balancer) does.
+    pub fn probe<P, F>(&mut self, name: &str, factory: F) -> &mut Self
+    where
+        P: Probe + 'static,
+        F: Fn(&Options) -> Result<P, Vec<Problem>> + Send + Sync + 'static,
+    {
+        self.probes.add(name, move |options| Ok(Box::new(factory(options)?)));
+        self
+    }
+
+    /// Adds an observer. All are told of every session, in this order.
+    pub fn observer(&mut self, observer: impl Observer + 'static) -> &mut Self {
+        self.waiting().push(Box::new(observer));
         self
     }
 
@@ -57,17 +90,62 @@ impl Registry {
         self.balancers.build(choice).map(Arc::from)
     }
 
+    /// Makes the guard that `choice` names.
+    ///
+    /// # Errors
+    /// All that is wrong with its options, or that no guard has the name.
+    pub fn build_guard(&self, choice: &Choice) -> Result<Arc<dyn Guard>, Vec<Problem>> {
+        self.guards.build(choice).map(Arc::from)
+    }
+
+    /// Makes the probe that `choice` names.
+    ///
+    /// # Errors
+    /// All that is wrong with its options, or that no probe has the name.
+    pub fn build_probe(&self, choice: &Choice) -> Result<Arc<dyn Probe>, Vec<Problem>> {
+        self.probes.build(choice).map(Arc::from)
+    }
+
+    /// Takes the observers out.
+    pub fn take_observers(&mut self) -> Vec<Box<dyn Observer>> {
+        std::mem::take(self.waiting())
+    }
+
+    fn waiting(&mut self) -> &mut Vec<Box<dyn Observer>> {
+        self.observers.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Everything that is wrong with these choices.
     pub fn check(&self, choices: &Choices) -> Vec<Problem> {
+        let pools: Vec<&str> = choices.pools.iter().map(|name| &**name).collect();
         let balancers =
             choices.balancers.iter().filter_map(|choice| self.build_balancer(choice).err());
-        let guards = choices.guards.iter().map(|choice| choice.unknown("guard", &[]));
-        balancers.flatten().chain(guards).collect()
+        let guards = choices.guards.iter().map(|choice| match self.build_guard(choice) {
+            Ok(guard) => unknown_pools(choice, &*guard, &pools),
+            Err(problems) => problems,
+        });
+        let probes = choices.probes.iter().filter_map(|choice| self.build_probe(choice).err());
+        balancers.chain(guards).chain(probes).flatten().collect()
     }
 
     /// The names that `balance` understands, in alphabetical order.
     pub fn balancers(&self) -> impl Iterator<Item = &str> {
         self.balancers.names()
+    }
+
+    /// The names that `guards` understands, in alphabetical order.
+    pub fn guards(&self) -> impl Iterator<Item = &str> {
+        self.guards.names()
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("balancers", &self.balancers)
+            .field("guards", &self.guards)
+            .field("probes", &self.probes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,6 +159,13 @@ struct Kinds<T: ?Sized> {
 impl<T: ?Sized> Kinds<T> {
     fn new(kind: &'static str) -> Self {
         Self { kind, factories: BTreeMap::new() }
+    }
+
+    fn add<F>(&mut self, name: &str, factory: F)
+    where
+        F: Fn(&Options) -> Result<Box<T>, Vec<Problem>> + Send + Sync + 'static,
+    {
+        self.factories.insert(name.to_owned(), Box::new(factory));
     }
 
     fn build(&self, choice: &Choice) -> Result<Box<T>, Vec<Problem>> {
@@ -102,12 +187,12 @@ impl<T: ?Sized> fmt::Debug for Kinds<T> {
 }
 
 /// The factory of a kind that has no options, and says so when it is given some.
-fn without_options<B: Balancer + 'static>(
-    make: impl Fn() -> B + Send + Sync,
-) -> impl Fn(&Options) -> Result<Box<dyn Balancer>, Vec<Problem>> + Send + Sync {
+fn without_options<T>(
+    make: impl Fn() -> T + Send + Sync,
+) -> impl Fn(&Options) -> Result<T, Vec<Problem>> + Send + Sync {
     move |options| {
         options.read::<NoOptions>()?;
-        Ok(Box::new(make()))
+        Ok(make())
     }
 }
 
@@ -183,7 +268,7 @@ mod tests {
         }
         let mut registry = Registry::with_builtins();
         registry.balancer("last", without_options(|| Last));
-        registry.balancer("first", |_: &Options| Ok(Box::new(Last)));
+        registry.balancer("first", |_| Ok(Last));
         assert!(registry.balancers().any(|name| name == "last"));
         assert!(registry.build_balancer(&choice("last", "")).is_ok());
         assert!(registry.build_balancer(&choice("first", "any = 1")).is_ok());

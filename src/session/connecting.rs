@@ -31,9 +31,24 @@ impl fmt::Display for ConnectFailure {
     }
 }
 
+impl ConnectFailure {
+    /// True exactly when it speaks against the backend, and not against this host: no source port is
+    /// left, no address of this kind is there, or the port that the client came to leads nowhere.
+    pub fn is_the_backends(self) -> bool {
+        let ours = [io::ErrorKind::AddrNotAvailable, io::ErrorKind::Unsupported];
+        !matches!(self, Self::Failed(kind) if ours.contains(&kind))
+    }
+}
+
 impl<S: Stream> Session<S> {
     /// Bounds all attempts to connect together, whatever is tried.
     pub fn connect_by(&mut self, deadline: Instant) {
+        self.connect_by = deadline;
+    }
+
+    /// Lets go of the upstream and waits for one until `deadline`.
+    pub fn hold(&mut self, deadline: Instant) {
+        self.let_go();
         self.connect_by = deadline;
     }
 
@@ -88,12 +103,16 @@ impl<S: Stream> Session<S> {
 
     /// Lets go of the upstream. What the client sent stays held for the next one.
     pub(super) fn seek_again(&mut self, failure: ConnectFailure) -> Want {
+        self.let_go();
+        Want::Connect(Some(failure))
+    }
+
+    fn let_go(&mut self) {
         if let Some(upstream) = self.stage.upstream_mut() {
             upstream.stream.reset();
         }
         self.stage = Stage::Seeking;
         self.up.closed = false;
-        Want::Connect(Some(failure))
     }
 }
 

@@ -14,6 +14,9 @@ use crate::net::Stream;
 /// Reads of one half in one turn; then others have theirs.
 const READS: u32 = 16;
 
+/// A splice, which may move a mebibyte at once, counts as a read for each of these, and one more.
+const PIECE: usize = 64 << 10;
+
 /// Large reads in a row, which prove that a half carries bulk.
 const BULK: u8 = 3;
 
@@ -113,8 +116,7 @@ impl<P> Half<P> {
             if reads == 0 {
                 return Flow::Again;
             }
-            reads -= 1;
-            self.read_once(from, to, turn);
+            reads = reads.saturating_sub(self.read_once(from, to, turn));
         }
     }
 
@@ -154,26 +156,30 @@ impl<P> Half<P> {
         Flow::Drained
     }
 
+    /// As many reads as it counts for.
     fn read_once<S: Stream<Pipe = P>>(
         &mut self,
         from: &mut Side<S>,
         to: &mut Side<S>,
         turn: &mut Turn<'_, P>,
-    ) {
+    ) -> u32 {
         if turn.splice == Splice::Always {
             self.bulk = true;
         }
         if !turn.buffers.reserve() {
-            return peek_and_move(self, from, to, turn);
+            peek_and_move(self, from, to, turn);
+            return 1;
         }
         if self.bulk
             && from.splices()
             && to.splices()
             && let Some(pipe) = turn.pipes.take()
         {
-            return self.splice_in(pipe, from, turn);
+            self.splice_in(pipe, from, turn);
+            return u32::try_from(self.held() / PIECE).unwrap_or(READS) + 1;
         }
         self.copy(from, to, turn);
+        1
     }
 
     fn copy<S: Stream<Pipe = P>>(

@@ -19,8 +19,13 @@ mod half;
 mod side;
 mod turn;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test, also when a fuzzer drives it")]
+#[cfg_attr(not(test), allow(dead_code, reason = "what only other tests use"))]
 mod simulation;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use self::simulation::simulate;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -50,6 +50,14 @@ impl Buffers {
         Self { free: Vec::new(), size, budget }
     }
 
+    /// From now on one half may hold `size`; buffers of another size are not used again.
+    pub fn resize(&mut self, size: usize) {
+        if size != self.size {
+            self.size = size;
+            self.free.clear();
+        }
+    }
+
     /// Makes sure that there is a buffer for what a read may bring. False: the budget is used up,
     /// and nothing may be read that could not be passed on.
     pub(super) fn reserve(&mut self) -> bool {
@@ -74,7 +82,7 @@ impl Buffers {
     }
 
     pub(super) fn give(&mut self, buffer: Box<Buffer>) {
-        if self.free.len() < SPARE {
+        if self.free.len() < SPARE && buffer.bytes.len() == self.size {
             self.free.push(buffer);
         }
     }

@@ -1,4 +1,4 @@
-//! Letting clients in: listening sockets, caps, judgement, and the way to a less loaded worker.
+//! Letting clients in: listening sockets, caps, and the way to a less loaded worker.
 
 use std::io;
 use std::sync::Arc;
@@ -10,14 +10,13 @@ use mio::unix::SourceFd;
 
 use super::Worker;
 use super::command::{Accepted, Command, Counted};
-use super::ears::Stop;
-use super::end::LOG;
+use super::ears::{Retiring, Stop};
 use super::table::Entrance;
 use super::token::About;
 use crate::config::Over;
-use crate::model::{ListenerView, SocketId, Verdict};
-use crate::net::{ListeningSocket, Peer, Socket, Stream, is_exhaustion};
-use crate::plugin::{Cause, EndReason, Phase};
+use crate::model::{Listener, ListenerView, SocketId, Work};
+use crate::net::{ListeningSocket, Peer, Stream, is_exhaustion};
+use crate::plugin::Cause;
 
 /// Connections accepted from one socket in one turn; then others have theirs.
 const BATCH: usize = 32;
@@ -30,9 +29,38 @@ const RETRY: Duration = Duration::from_millis(100);
 const IMBALANCE: usize = 2;
 
 impl Worker {
-    pub(super) fn adopt(&mut self, id: SocketId, socket: Arc<ListeningSocket>) {
-        let index = self.ears.add(id, socket);
+    pub(super) fn adopt(
+        &mut self,
+        id: SocketId,
+        socket: Arc<ListeningSocket>,
+        view: Arc<ListenerView>,
+    ) {
+        // What the command was given may be of a snapshot of before.
+        let view = self.snapshot.listeners.get(&id).map_or(view, Arc::clone);
+        let known = self.ears.find(&socket).and_then(|index| self.ears.get_mut(index));
+        let before = known.map(|ear| Arc::clone(&ear.view.listener));
+        let index = self.ears.add(id, socket, view);
         self.hear(index);
+        if let Some(before) = before {
+            self.stop_waiting_for(&before);
+        }
+    }
+
+    /// Leaves a socket to another worker.
+    pub(super) fn let_go(&mut self, index: usize) {
+        let Some(ear) = self.ears.get_mut(index) else { return };
+        // Control holds the socket too, so closing it here would not take it off the poll.
+        let _ = self.poll.registry().deregister(&mut SourceFd(&ear.socket.raw_fd()));
+        let listener = Arc::clone(&ear.view.listener);
+        self.ears.remove(index);
+        self.stop_waiting_for(&listener);
+    }
+
+    /// A socket has left `listener`: a permit for which this worker waited goes to the next in line,
+    /// and other sockets that waited try anew.
+    pub(super) fn stop_waiting_for(&mut self, listener: &Listener) {
+        listener.limit.stop_waiting(self.number);
+        self.ears.permit_free();
     }
 
     /// Registers a socket with the poll. True exactly when events tell of clients from now on.
@@ -64,30 +92,31 @@ impl Worker {
         // Whoever was woken and did not need the permit leaves it to the next in line.
         self.model.sessions.pass_on();
         for index in waited {
-            if let Some(view) = self.ears.get_mut(index).and_then(|ear| ear.view.as_ref()) {
-                view.listener.limit.pass_on();
+            if let Some(ear) = self.ears.get_mut(index) {
+                ear.view.listener.limit.pass_on();
             }
         }
     }
 
     fn accept_batch(&mut self, index: usize) {
+        self.pulse().at(Work::Accept);
         let Some(ear) = self.ears.get_mut(index) else { return };
-        if let Some(view) = self.snapshot.listeners.get(&ear.id) {
-            ear.view = Some(Arc::clone(view));
-        }
-        let (socket, view, retiring) = (Arc::clone(&ear.socket), ear.view.clone(), ear.retiring);
-        let too_late = retiring
-            .and_then(|retiring| retiring.reset_after)
-            .is_some_and(|reset_after| self.now >= reset_after);
-        let stop = match view {
-            Some(view) if !too_late => self.accept_some(&socket, &view),
-            Some(_) | None => self.reset_some(&socket),
+        let (socket, view) = (Arc::clone(&ear.socket), Arc::clone(&ear.view));
+        let Some(Retiring { reset_after }) = ear.retiring else {
+            let stop = self.accept_some(&socket, &view);
+            return self.note_stop(index, stop);
         };
-        if stop == Stop::Empty && retiring.is_some() {
-            // Control holds the socket too, so closing it here would not take it off the poll.
-            let _ = self.poll.registry().deregister(&mut SourceFd(&socket.raw_fd()));
-            return self.ears.remove(index);
+        // Looked at before a permit is waited for, which nobody may need.
+        if matches!(socket.has_waiting(), Ok(false)) {
+            return self.let_go(index);
         }
+        let too_late = reset_after.is_some_and(|reset_after| self.now >= reset_after);
+        let stop =
+            if too_late { self.reset_some(&socket) } else { self.accept_some(&socket, &view) };
+        if stop == Stop::Empty { self.let_go(index) } else { self.note_stop(index, stop) }
+    }
+
+    fn note_stop(&mut self, index: usize, stop: Stop) {
         let deaf = stop == Stop::Empty && !self.hear(index);
         self.ears.stopped(index, if deaf { Stop::Paused(self.now + RETRY) } else { stop });
     }
@@ -109,7 +138,7 @@ impl Worker {
                     self.gauges().accepted.add(1);
                     match before.or_else(|| self.entrance(view)) {
                         Some(entrance) => self.judge(socket, client, view, entrance),
-                        None => self.turn_down(socket, &client, view, Cause::Limit),
+                        None => self.turn_down(socket, &client, view, Cause::Limit.into()),
                     }
                 }
                 Err(error) => {
@@ -182,43 +211,8 @@ impl Worker {
         Ok(Entrance { process, listener, source: None })
     }
 
-    fn judge(
-        &mut self,
-        socket: Socket,
-        client: Peer,
-        view: &Arc<ListenerView>,
-        mut entrance: Entrance,
-    ) {
-        match view.judge(client.ip(), self.now) {
-            Verdict::Denied => self.turn_down(socket, &client, view, Cause::Denied),
-            Verdict::OverLimit => self.turn_down(socket, &client, view, Cause::SourceLimit),
-            Verdict::Admitted(source) => {
-                entrance.source = source;
-                let listener = Arc::clone(view);
-                let (socket, entrance) = (Some(socket), Some(entrance));
-                let counted = Counted::new(&self.model, self.number);
-                let at = self.now;
-                self.place(Accepted { socket, client, listener, entrance, at, counted });
-            }
-        }
-    }
-
-    fn turn_down(&self, mut socket: Socket, client: &Peer, view: &ListenerView, cause: Cause) {
-        socket.reset();
-        drop(socket);
-        self.model.ends.add(cause);
-        let reason = EndReason { cause, phase: Phase::Accept };
-        tracing::debug!(
-            target: LOG,
-            listener = &*view.listener.name,
-            %client,
-            %reason,
-            "session refused",
-        );
-    }
-
     /// Serves a client here, or where there is clearly less to do.
-    fn place(&mut self, mut accepted: Accepted) {
+    pub(super) fn place(&mut self, mut accepted: Accepted) {
         let here = self.gauges().sessions.load(Relaxed);
         let Some(there) = self.less_loaded(here, &accepted.client) else {
             return self.serve(accepted);
@@ -235,18 +229,25 @@ impl Worker {
     }
 
     fn less_loaded(&mut self, here: usize, client: &Peer) -> Option<usize> {
-        if !self.settings.spread || here < IMBALANCE {
+        if !self.snapshot.runtime.spread || here < IMBALANCE {
             return None;
         }
-        let load = |&worker: &usize| self.model.gauges[worker].sessions.load(Relaxed);
-        let least = (0..self.fleet.room())
-            .filter(|&worker| worker != self.number && self.fleet.is_there(worker))
-            .min_by_key(load)?;
-        if here < load(&least) + IMBALANCE {
+        let (least, load) = self.least_loaded()?;
+        if here < load + IMBALANCE || self.model.gauges[least].pulse.stands() {
             return None;
         }
         // A unix address has one socket for all workers, so there is no other way to the rest.
         let may = matches!(client, Peer::Unix) || self.ears.may_hand_over(self.now);
         may.then_some(least)
+    }
+
+    /// The other worker with the fewest sessions, and how many it has; one that stands only if there
+    /// is no other.
+    pub(super) fn least_loaded(&self) -> Option<(usize, usize)> {
+        let others = (0..self.fleet.workers()).filter(|&worker| worker != self.number);
+        others
+            .filter(|&worker| self.fleet.is_there(worker))
+            .map(|worker| (worker, self.model.gauges[worker].sessions.load(Relaxed)))
+            .min_by_key(|&(worker, load)| (self.model.gauges[worker].pulse.stands(), load))
     }
 }

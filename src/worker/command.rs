@@ -1,25 +1,35 @@
 //! How control reaches a worker, and a worker another worker: a closed set of commands.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use mio::{Registry, Waker};
 
-use super::table::Entrance;
+use super::table::{Entrance, Entry};
 use super::token::About;
-use crate::model::{ListenerView, Model, SocketId, Wake};
+use crate::model::{Backend, ListenerView, Model, PoolView, SocketId, Wake};
 use crate::net::{ListeningSocket, Peer, Socket, Stream};
 use crate::plugin::Cause;
 
 /// Something for a worker to do.
 #[derive(Debug)]
 pub enum Command {
-    /// Accept from this socket from now on.
-    Adopt(SocketId, Arc<ListeningSocket>),
+    /// Accept from this socket from now on, also if it was to be let go of.
+    Adopt {
+        /// Its address.
+        id: SocketId,
+        /// The socket.
+        socket: Arc<ListeningSocket>,
+        /// The listener that it serves until a snapshot says something else.
+        view: Arc<ListenerView>,
+    },
+    /// Leave this socket to another worker at once.
+    LetGo(Arc<ListeningSocket>),
     /// Accept from this socket until nothing waits there, then let go of it. Past `reset_after`
     /// what waits is accepted and reset.
     Retire {
@@ -30,13 +40,45 @@ pub enum Command {
     },
     /// Serve this client, which another worker has accepted.
     Serve(Box<Accepted>),
-    /// Reset all sessions.
-    EndSessions(Cause),
+    /// Go on with this session, which another worker had.
+    Take(Box<Moving>),
+    /// Reset sessions.
+    EndSessions(Whom, Cause),
+    /// Give all sessions to other workers, then leave the loop.
+    Leave,
     /// Leave the loop. Sessions that are left are reset.
     Stop,
     /// Die of a fault, for tests of what follows from one.
     #[cfg(test)]
     Fault,
+}
+
+impl Command {
+    /// The count of a client or a session that is on its way to another worker.
+    pub(super) fn counted(&mut self) -> Option<&mut Counted> {
+        match self {
+            Self::Serve(accepted) => Some(&mut accepted.counted),
+            Self::Take(moving) => Some(&mut moving.counted),
+            _ => None,
+        }
+    }
+}
+
+/// Which sessions.
+#[derive(Debug, Clone)]
+pub enum Whom {
+    /// All.
+    All,
+    /// Those that these backends serve, or are asked to, by the backends' addresses in memory.
+    Of(Arc<HashMap<usize, Arc<Backend>>>),
+}
+
+/// A session on its way to another worker. Dropped on the way, it resets both sides.
+#[derive(Debug)]
+pub struct Moving {
+    pub(super) entry: Entry,
+    /// Whose gauge of sessions counts it while it is on its way.
+    pub(super) counted: Counted,
 }
 
 /// A client that has been let in.
@@ -46,6 +88,8 @@ pub struct Accepted {
     pub(super) socket: Option<Socket>,
     pub(super) client: Peer,
     pub(super) listener: Arc<ListenerView>,
+    /// Where it goes.
+    pub(super) pool: Arc<PoolView>,
     pub(super) entrance: Option<Entrance>,
     pub(super) at: Instant,
     /// Whose gauge of sessions counts it while it is on its way.
@@ -63,6 +107,11 @@ impl Counted {
     /// Counts one for `worker`.
     pub(super) fn new(model: &Arc<Model>, worker: usize) -> Self {
         model.gauges[worker].sessions.fetch_add(1, Relaxed);
+        Self { model: Arc::clone(model), worker: Some(worker) }
+    }
+
+    /// Takes over one that is counted for `worker` already.
+    pub(super) fn of(model: &Arc<Model>, worker: usize) -> Self {
         Self { model: Arc::clone(model), worker: Some(worker) }
     }
 
@@ -102,6 +151,7 @@ struct Post {
 #[derive(Debug)]
 pub struct Fleet {
     posts: Box<[ArcSwapOption<Post>]>,
+    workers: AtomicUsize,
 }
 
 /// The worker's end of its post.
@@ -112,14 +162,20 @@ pub(super) struct Inbox {
 }
 
 impl Fleet {
-    /// Room for `most` workers, none of which is there yet.
-    pub fn new(most: usize) -> Self {
-        Self { posts: (0..most).map(|_| ArcSwapOption::empty()).collect() }
+    /// Room for `most` workers, none of which is there yet; `workers` of them are to be.
+    pub fn new(most: usize, workers: usize) -> Self {
+        let posts = (0..most).map(|_| ArcSwapOption::empty()).collect();
+        Self { posts, workers: AtomicUsize::new(workers) }
     }
 
-    /// Numbers that a worker may have.
-    pub fn room(&self) -> usize {
-        self.posts.len()
+    /// Workers that there are to be: their numbers are below this.
+    pub fn workers(&self) -> usize {
+        self.workers.load(Relaxed)
+    }
+
+    /// Sets how many workers there are to be.
+    pub fn set_workers(&self, workers: usize) {
+        self.workers.store(workers, Relaxed);
     }
 
     /// True exactly when that worker takes commands.
@@ -160,9 +216,11 @@ impl Fleet {
         Ok(Inbox { commands, post })
     }
 
-    /// Closes the post of `worker`: what comes from now on goes back to the sender.
-    pub(super) fn close(&self, worker: usize) {
-        if let Some(place) = self.posts.get(worker) {
+    /// Closes the post of `inbox`: what comes from now on goes back to the sender.
+    pub(super) fn close(&self, worker: usize, inbox: &Inbox) {
+        if let Some(place) = self.posts.get(worker)
+            && place.load().as_ref().is_some_and(|post| Arc::ptr_eq(post, &inbox.post))
+        {
             place.store(None);
         }
     }
@@ -180,6 +238,11 @@ impl Wake for Fleet {
 impl Inbox {
     pub(super) fn next(&self) -> Option<Command> {
         self.commands.try_recv().ok()
+    }
+
+    /// True exactly when nobody is about to send a command any more, once the post is closed.
+    pub(super) fn is_silent(&self) -> bool {
+        Arc::strong_count(&self.post) == 1
     }
 
     /// True exactly when a permit came free since the last call.

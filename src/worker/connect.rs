@@ -1,5 +1,6 @@
 //! From a client to an upstream: pick, connect, and move on to the next when that fails.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,12 @@ use mio::unix::SourceFd;
 
 use super::command::Accepted;
 use super::end::LOG;
+use super::hold::Aside;
 use super::table::{Entry, Route};
 use super::token::{About, Key};
 use super::{Rounding, Worker};
 use crate::balance::Ask;
-use crate::model::{Backend, Picked, PoolView};
+use crate::model::{Backend, Picked, PoolView, Work};
 use crate::net::{self, Attempt, Socket, is_exhaustion, is_out_of_ports};
 use crate::plugin::{Cause, EndReason, Phase};
 use crate::session::{ConnectFailure, Session, Turn, Who};
@@ -22,7 +24,7 @@ use crate::session::{ConnectFailure, Session, Turn, Who};
 const RETRY: Duration = Duration::from_millis(100);
 
 /// What every connection is registered for. Urgent data shows as EPOLLPRI.
-const READ: Interest = Interest::READABLE.add(Interest::PRIORITY);
+pub(super) const READ: Interest = Interest::READABLE.add(Interest::PRIORITY);
 
 /// How an attempt went, as far as it is known at once.
 enum Begun {
@@ -41,24 +43,26 @@ impl Worker {
             return;
         };
         accepted.counted.keep();
-        let listener = Arc::clone(&accepted.listener);
+        let listener = Arc::clone(&accepted.listener.listener);
+        let client_first = accepted.listener.client_first;
+        let id = (self.number as u64) << 48 | self.gauges().started.next();
         let key = self.table.next_key();
         let registry = self.poll.registry();
         let fd = socket.raw_fd();
         let token = About::Session(key, Who::Client).into();
         let registered = registry.register(&mut SourceFd(&fd), token, READ);
-        let pool = Arc::clone(&listener.pool);
+        let pool = Arc::clone(&accepted.pool);
         let timeouts = Arc::clone(&pool.timeouts);
         let luck = self.random.u64(..);
         let mut session = Session::new(socket, timeouts, self.now, luck);
         session.connect_by(self.now + pool.connect.deadline);
-        let client_first = listener.client_first;
         self.table.insert(Entry {
             session,
             route: Route::new(pool),
             entrance,
             listener,
             client: accepted.client.clone(),
+            id,
             accepted: accepted.at,
             connected: None,
             generation: key.generation,
@@ -68,6 +72,7 @@ impl Worker {
             client_write: false,
             upstream_write: false,
         });
+        self.tell_started(key);
         if registered.is_err() {
             return self.end(key, EndReason { cause: Cause::Resources, phase: Phase::Accept });
         }
@@ -85,29 +90,43 @@ impl Worker {
             scratch: &mut self.scratch,
             buffers: &mut self.buffers,
             pipes: &mut self.pipes,
-            splice: self.settings.splice,
+            splice: self.snapshot.runtime.splice,
         };
         entry.session.expect_data();
         entry.session.read_early(&mut turn)
     }
 
-    /// Connects a session to the next candidate, and ends it when there is none.
+    /// Connects a session to the next candidate, and ends it when there is none. Candidates are those
+    /// of the snapshot of now, unless that does not have the pool any more.
     pub(super) fn connect(&mut self, key: Key, early: bool) {
+        if !self.may_go_on(key) {
+            return;
+        }
         loop {
             let Some(entry) = self.table.get_mut(key) else { return };
+            if let Some(view) = self.snapshot.pools.get(&entry.route.pool.name) {
+                entry.route.view = Some(Arc::clone(view));
+            }
             entry.route.backend = None;
             entry.parked = false;
+            entry.tell(&self.model.gauges[self.number].pulse, Work::Connect);
             let ask = Ask { source: entry.client.ip(), random: self.random.u64(..) };
-            let backend = match entry.route.next(&ask) {
+            let now = self.model.age(self.now);
+            let backend = match entry.route.next(&ask, now) {
                 Ok(backend) => backend,
-                Err(cause) => return self.end(key, EndReason { cause, phase: Phase::Connect }),
+                Err(cause) => return self.give_up(key, cause),
             };
             match self.begin(key, &backend, early) {
                 Begun::Yes => return,
                 Begun::Failed(kind) => {
                     self.leave_backend(key, ConnectFailure::Failed(kind));
                 }
-                Begun::Exhausted => return self.park(key),
+                Begun::Exhausted => {
+                    // That was no attempt.
+                    let entry = self.table.get_mut(key);
+                    entry.into_iter().for_each(|entry| entry.route.attempts -= 1);
+                    return self.park(key);
+                }
             }
         }
     }
@@ -118,11 +137,19 @@ impl Worker {
         entry.connected = None;
         let Some((backend, permit)) = entry.route.backend.take() else { return };
         drop(permit);
+        let view = self.snapshot.pools.get(&entry.route.pool.name);
+        let ejected = view.filter(|_| failure.is_the_backends());
+        let connected = failure == ConnectFailure::ResetUnused;
+        let now = self.model.age(self.now);
+        if let Some(time) = ejected.and_then(|view| view.note_failure(&backend, connected, now)) {
+            let (pool, backend) = (&*entry.route.pool.name, &*backend.name);
+            tracing::info!(pool, backend, ?time, last_failure = %failure, "backend ejected");
+        }
         backend.counters.connect_failures.add(1);
-        entry.route.pool.pool.counters.connect_failures.add(1);
+        entry.route.pool.counters.connect_failures.add(1);
         tracing::debug!(
             target: LOG,
-            pool = &*entry.route.pool.pool.name,
+            pool = &*entry.route.pool.name,
             backend = &*backend.name,
             client = %entry.client,
             failure = %failure,
@@ -134,25 +161,30 @@ impl Worker {
 
     fn begin(&mut self, key: Key, backend: &Backend, early: bool) -> Begun {
         let Some(entry) = self.table.get_mut(key) else { return Begun::Yes };
+        let Some(view) = entry.route.view.clone() else { return Begun::Yes };
         let follows = backend.endpoint.follows_client();
         let local_port = follows.then(|| entry.session.client_stream().local_port()).flatten();
         let Some(destination) = backend.endpoint.destination(local_port) else {
             return Begun::Failed(io::ErrorKind::AddrNotAvailable);
         };
-        match net::connect(&destination, &entry.route.pool.options, early) {
-            Ok(Attempt::Connected(socket)) => self.attach(key, socket, true),
-            Ok(Attempt::Pending(socket)) => self.attach(key, socket, false),
+        match net::connect(&destination, &view.options, early) {
+            Ok(Attempt::Connected(socket)) => self.attach(key, socket, &view, true),
+            Ok(Attempt::Pending(socket)) => self.attach(key, socket, &view, false),
             Err(error) if is_exhaustion(&error) => Begun::Exhausted,
             Err(error) => {
                 if is_out_of_ports(&error) {
                     self.gauges().out_of_ports.add(1);
+                    if self.model.complaints.may_speak(self.model.epoch, self.now) {
+                        let backend = &*backend.name;
+                        tracing::error!(worker = self.number, backend, "no source port is left");
+                    }
                 }
                 Begun::Failed(error.kind())
             }
         }
     }
 
-    fn attach(&mut self, key: Key, socket: Socket, connected: bool) -> Begun {
+    fn attach(&mut self, key: Key, socket: Socket, view: &PoolView, connected: bool) -> Begun {
         let interest = if connected { READ } else { READ.add(Interest::WRITABLE) };
         let token = About::Session(key, Who::Upstream).into();
         if self.poll.registry().register(&mut SourceFd(&socket.raw_fd()), token, interest).is_err()
@@ -162,71 +194,87 @@ impl Worker {
         let now = self.now;
         let Some(entry) = self.table.get_mut(key) else { return Begun::Yes };
         entry.upstream_write = !connected;
-        entry.kept_alive = entry.route.pool.options.keepalive.is_none() || !socket.is_tcp();
+        entry.kept_alive = view.options.keepalive.is_none() || !socket.is_tcp();
         if connected {
-            entry.connected = Some(now);
             entry.session.connected(socket, now);
+            entry.connected(now);
             self.make_ready(key);
         } else {
-            let timeout = entry.route.pool.connect.timeout;
-            entry.session.connect_started(socket, now + timeout);
+            entry.session.connect_started(socket, now + view.connect.timeout);
             self.arm(key);
         }
         Begun::Yes
     }
 
-    /// Leaves a session without upstream for a while, for want of descriptors.
-    fn park(&mut self, key: Key) {
-        let tick = self.tick(self.now + RETRY, Rounding::Up);
+    /// Leaves a session without upstream for a while.
+    pub(super) fn park(&mut self, key: Key) {
         let Some(entry) = self.table.get_mut(key) else { return };
         entry.route.backend = None;
-        entry.route.attempts = entry.route.attempts.saturating_sub(1);
         entry.parked = true;
+        self.arm_retry(key);
+    }
+
+    /// Lets a session that is parked try again in a while.
+    pub(super) fn arm_retry(&mut self, key: Key) {
+        let tick = self.tick(self.now + RETRY, Rounding::Up);
         self.wheel.arm(key.index, tick);
     }
 }
 
 impl Route {
-    fn new(pool: Arc<PoolView>) -> Self {
+    fn new(view: Arc<PoolView>) -> Self {
         Self {
-            most_attempts: pool.connect.attempts,
-            pool,
+            most_attempts: view.connect.attempts,
+            pool: Arc::clone(&view.pool),
+            view: Some(view),
             pool_permit: None,
             backend: None,
             tried: Vec::new(),
             attempts: 0,
             last_failure: None,
+            aside: None,
         }
     }
 
+    /// True exactly when one of `backends`, by their addresses in memory, serves the session or is
+    /// asked to.
+    pub(super) fn is_at(&self, backends: &HashMap<usize, Arc<Backend>>) -> bool {
+        let at = self.backend.as_ref().map(|(backend, _)| Arc::as_ptr(backend) as usize);
+        at.is_some_and(|at| backends.contains_key(&at))
+    }
+
     /// The next candidate, of this pool or of its fallback; or why there is none.
-    fn next(&mut self, ask: &Ask) -> Result<Arc<Backend>, Cause> {
+    fn next(&mut self, ask: &Ask, now: u64) -> Result<Arc<Backend>, Cause> {
         loop {
+            // Without a view the pool is not there any more.
+            let Some(view) = self.view.clone() else { return Err(self.failed(Cause::NoBackend)) };
             let refused = if self.attempts < self.most_attempts {
-                match self.take(ask) {
+                match self.take(&view, ask, now) {
                     Ok(backend) => return Ok(backend),
                     Err(refused) => refused,
                 }
-            } else if self.pool.is_exhausted(&self.tried) {
+            } else if view.is_exhausted(&self.tried, now) {
                 Cause::ConnectFailed
             } else {
                 return Err(self.failed(Cause::ConnectFailed));
             };
-            let Some(fallback) = self.pool.fallback.clone() else {
-                return Err(self.failed(refused));
-            };
+            let Some(fallback) = view.fallback.clone() else { return Err(self.failed(refused)) };
+            if view.hold.is_some() {
+                self.aside.get_or_insert_with(|| Aside::of(&view.pool));
+            }
             self.pool_permit = None;
             self.most_attempts = self.attempts + fallback.connect.attempts;
-            self.pool = fallback;
+            self.pool = Arc::clone(&fallback.pool);
+            self.view = Some(fallback);
         }
     }
 
     /// A candidate of this very pool, under its limits.
-    fn take(&mut self, ask: &Ask) -> Result<Arc<Backend>, Cause> {
+    fn take(&mut self, view: &PoolView, ask: &Ask, now: u64) -> Result<Arc<Backend>, Cause> {
         if self.pool_permit.is_none() {
-            self.pool_permit = Some(self.pool.pool.limit.acquire().ok_or(Cause::PoolLimit)?);
+            self.pool_permit = Some(self.pool.limit.acquire().ok_or(Cause::PoolLimit)?);
         }
-        match self.pool.pick(ask, &self.tried) {
+        match view.pick(ask, &self.tried, now) {
             Picked::Backend(backend, permit) => {
                 self.attempts += 1;
                 self.backend = Some((Arc::clone(&backend), permit));

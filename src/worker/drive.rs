@@ -28,17 +28,19 @@ impl Worker {
     fn advance(&mut self, key: Key) {
         let Some(entry) = self.table.get_mut(key) else { return };
         entry.queued = false;
+        let work = entry.session.phase().into();
+        entry.tell(&self.model.gauges[self.number].pulse, work);
         let connecting = entry.connected.is_none();
         let mut turn = Turn {
             now: self.now,
             scratch: &mut self.scratch,
             buffers: &mut self.buffers,
             pipes: &mut self.pipes,
-            splice: self.settings.splice,
+            splice: self.snapshot.runtime.splice,
         };
         let want = entry.session.advance(&mut turn);
         if connecting && entry.session.phase() == Phase::Relay {
-            entry.connected = Some(self.now);
+            entry.connected(self.now);
         }
         // An event of the client must not make it try sooner.
         let retry = entry.parked && self.wheel.armed(key.index).is_none();
@@ -54,6 +56,9 @@ impl Worker {
                     self.leave_backend(key, failure);
                 }
                 self.connect(key, false);
+            }
+            Want::End(EndReason { cause: cause @ Cause::ConnectTimeout, .. }) => {
+                self.give_up(key, cause);
             }
             Want::End(reason) => self.end(key, reason),
         }
@@ -92,11 +97,12 @@ impl Worker {
             return;
         }
         entry.kept_alive = true;
-        let keepalive = entry.route.pool.options.keepalive;
+        let keepalive = entry.route.view.as_ref().and_then(|view| view.options.keepalive);
         if let (Some(upstream), Some(keepalive)) = (entry.session.upstream_stream(), keepalive) {
             // Fails only for a connection that is broken, as an event will tell.
             let _ = upstream.keep_alive(keepalive);
         }
+        entry.settle();
     }
 
     /// Arms the session's timer if it has to fire sooner than it would. One that fires too soon

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use crate::model::{ListenerView, SocketId};
+use crate::model::{Listener, ListenerView, Snapshot, SocketId};
 use crate::net::ListeningSocket;
 
 /// Hand-overs of one worker in a second. Each costs a wake-up of a sleeping thread, which long
@@ -18,8 +18,8 @@ const HAND_OVERS: u32 = 256;
 pub(super) struct Ear {
     pub(super) id: SocketId,
     pub(super) socket: Arc<ListeningSocket>,
-    /// The listener that it served last, also when the file does not name it any more.
-    pub(super) view: Option<Arc<ListenerView>>,
+    /// The listener that it serves, or served last if the file does not name it any more.
+    pub(super) view: Arc<ListenerView>,
     pub(super) retiring: Option<Retiring>,
     /// True exactly when it is registered with the poll.
     pub(super) heard: bool,
@@ -84,14 +84,50 @@ impl Ears {
         }
     }
 
-    /// Adds a socket and returns its place. Something may wait there already.
-    pub(super) fn add(&mut self, id: SocketId, socket: Arc<ListeningSocket>) -> usize {
+    /// Adds a socket and returns its place, or stays with one that was to be let go of. Something
+    /// may wait there already.
+    pub(super) fn add(
+        &mut self,
+        id: SocketId,
+        socket: Arc<ListeningSocket>,
+        view: Arc<ListenerView>,
+    ) -> usize {
+        if let Some(index) = self.find(&socket)
+            && let Some(ear) = self.ears.get_mut(index)
+        {
+            (ear.view, ear.retiring) = (view, None);
+            return index;
+        }
         let state = State::Hot;
-        let (view, retiring, heard, waited) = (None, None, false, false);
+        let (retiring, heard, waited) = (None, false, false);
         let ear = Ear { id, socket, view, retiring, heard, state, waited };
         let index = self.ears.insert(ear);
         self.hot.push(index);
         index
+    }
+
+    /// The place of a socket.
+    pub(super) fn find(&self, socket: &Arc<ListeningSocket>) -> Option<usize> {
+        let (index, _) = self.ears.iter().find(|(_, ear)| Arc::ptr_eq(&ear.socket, socket))?;
+        Some(index)
+    }
+
+    /// All places.
+    pub(super) fn all(&self) -> Vec<usize> {
+        self.ears.iter().map(|(index, _)| index).collect()
+    }
+
+    /// Takes a new snapshot into use. Returns the listeners that sockets have left.
+    pub(super) fn see(&mut self, snapshot: &Snapshot) -> Vec<Arc<Listener>> {
+        let mut left = Vec::new();
+        for (_, ear) in &mut self.ears {
+            let Some(view) = snapshot.listeners.get(&ear.id) else { continue };
+            let before = std::mem::replace(&mut ear.view, Arc::clone(view));
+            if !Arc::ptr_eq(&before.listener, &view.listener) {
+                left.push(Arc::clone(&before.listener));
+            }
+        }
+        left
     }
 
     pub(super) fn remove(&mut self, index: usize) {

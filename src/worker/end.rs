@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::Worker;
+use super::command::Whom;
 use super::table::Entry;
 use super::token::Key;
-use crate::plugin::{Cause, EndReason, SessionFacts};
+use crate::plugin::{Cause, EndReason, SessionEvent, SessionFacts};
 
 /// The log's name for what happens with each session.
 pub(super) const LOG: &str = "forebay::session";
@@ -26,9 +27,24 @@ impl Worker {
         self.log(&entry, reason);
     }
 
-    /// Ends all sessions.
-    pub(super) fn end_all(&mut self, cause: Cause) {
+    /// Dooms all sessions of `whom`. They end in the turns that follow, so many in each.
+    pub(super) fn doom(&mut self, whom: &Whom, cause: Cause) {
         for key in self.table.keys() {
+            let Some(entry) = self.table.get_mut(key) else { continue };
+            let meant = match whom {
+                Whom::All => true,
+                Whom::Of(backends) => entry.route.is_at(backends),
+            };
+            if meant {
+                self.doomed.push_back((key, cause));
+            }
+        }
+    }
+
+    /// Ends at most `most` of the doomed.
+    pub(super) fn end_doomed(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some((key, cause)) = self.doomed.pop_front() else { return };
             let Some(entry) = self.table.get_mut(key) else { continue };
             let phase = entry.session.phase();
             self.end(key, EndReason { cause, phase });
@@ -36,10 +52,10 @@ impl Worker {
     }
 
     fn log(&self, entry: &Entry, reason: EndReason) {
-        if self.settings.facts.is_none() && !tracing::enabled!(target: LOG, tracing::Level::DEBUG) {
+        if self.facts.is_none() && !tracing::enabled!(target: LOG, tracing::Level::DEBUG) {
             return;
         }
-        let facts = self.facts(entry, reason);
+        let facts = self.facts_of(entry, reason);
         let SessionFacts { attempts, bytes_up, bytes_down, .. } = facts;
         tracing::debug!(
             target: LOG,
@@ -57,20 +73,17 @@ impl Worker {
             %reason,
             "session ended",
         );
-        if let Some(sender) = &self.settings.facts
-            && sender.try_send(facts).is_err()
-        {
-            self.model.dropped_facts.add(1);
-        }
+        self.tell(SessionEvent::Ended(facts));
     }
 
-    fn facts(&self, entry: &Entry, reason: EndReason) -> SessionFacts {
+    fn facts_of(&self, entry: &Entry, reason: EndReason) -> SessionFacts {
         let (bytes_up, bytes_down) = entry.session.moved();
         let since_accepted = |at: Instant| at.saturating_duration_since(entry.accepted);
         SessionFacts {
-            listener: Arc::clone(&entry.listener.listener.name),
+            id: entry.id,
+            listener: Arc::clone(&entry.listener.name),
             client: entry.client.clone(),
-            pool: Arc::clone(&entry.route.pool.pool.name),
+            pool: Arc::clone(&entry.route.pool.name),
             backend: entry.route.backend.as_ref().map(|(backend, _)| Arc::clone(&backend.name)),
             attempts: entry.route.attempts,
             bytes_up,
@@ -84,8 +97,10 @@ impl Worker {
 
 fn count(entry: &Entry) {
     let (up, down) = entry.session.moved();
-    let backend = entry.route.backend.as_ref().map(|(backend, _)| &backend.counters);
-    let of_all = [&entry.listener.listener.counters, &entry.route.pool.pool.counters];
+    let backend = entry.route.backend.as_ref().map(|(backend, _)| &**backend);
+    backend.filter(|_| down > 0).into_iter().for_each(|backend| backend.health.answered());
+    let backend = backend.map(|backend| &backend.counters);
+    let of_all = [&entry.listener.counters, &entry.route.pool.counters];
     for counters in of_all.into_iter().chain(backend) {
         counters.sessions.add(1);
         counters.bytes_up.add(up);

@@ -1,6 +1,6 @@
 //! The data plane: one thread per core, each with its own poll, sessions, timers and buffers.
 //!
-//! A worker never blocks, takes no lock but the two that `model` names, reads no file, and logs
+//! A worker never blocks, takes no lock but the one of the per-source table, reads no file, and logs
 //! only what an operator must know or has asked for. One turn of its loop: events, commands,
 //! timers, listening sockets, then the sessions that have something to do.
 
@@ -10,7 +10,11 @@ mod connect;
 mod drive;
 mod ears;
 mod end;
+mod hold;
+mod judge;
+mod moving;
 mod table;
+mod tell;
 mod token;
 mod wheel;
 
@@ -24,37 +28,24 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll};
 
 use self::command::Inbox;
-pub use self::command::{Accepted, Command, Fleet};
+pub use self::command::{Accepted, Command, Fleet, Moving, Whom};
 use self::ears::Ears;
 use self::table::Table;
 use self::token::{About, Key};
 use self::wheel::Wheel;
-use crate::config::Splice;
-use crate::model::{Gauges, Model, Snapshot};
-use crate::net::Pipe;
-use crate::plugin::{Cause, SessionFacts};
+use crate::model::{Gauges, Model, Pulse, Snapshot, Work};
+use crate::net::{Pipe, pin_to_cpu, unpin};
+use crate::plugin::{Cause, SessionEvent};
 use crate::session::{Buffers, Pipes, Readiness};
 
 /// Events taken from the kernel in one turn.
 const EVENTS: usize = 1024;
 
+/// Commands that are done in one turn.
+const COMMANDS: usize = 64;
+
 /// Sessions that have their turn before the poll is asked again, so that nobody waits for long.
 const SESSIONS: usize = 256;
-
-/// What a worker is made with.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Bytes that one half may hold, and that are read at once.
-    pub buffer: usize,
-    /// When bytes are moved by splice(2).
-    pub splice: Splice,
-    /// True exactly when accepted sockets go to a clearly less loaded worker.
-    pub spread: bool,
-    /// True exactly when the thread is pinned to one CPU.
-    pub pin: bool,
-    /// Where the facts of ended sessions go.
-    pub facts: Option<SyncSender<SessionFacts>>,
-}
 
 /// One worker.
 #[derive(Debug)]
@@ -62,7 +53,8 @@ pub struct Worker {
     number: usize,
     model: Arc<Model>,
     fleet: Arc<Fleet>,
-    settings: Settings,
+    /// Where it goes what observers are told.
+    facts: Option<SyncSender<SessionEvent>>,
     snapshot: Arc<Snapshot>,
     poll: Poll,
     inbox: Inbox,
@@ -70,6 +62,10 @@ pub struct Worker {
     table: Table,
     wheel: Wheel,
     ready: VecDeque<Key>,
+    /// Sessions that are to be ended, and why.
+    doomed: VecDeque<(Key, Cause)>,
+    /// True exactly when commands may have been left for the next turn.
+    commanded: bool,
     fired: Vec<usize>,
     scratch: Box<[u8]>,
     buffers: Buffers,
@@ -80,7 +76,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Worker `number` of `fleet`. From now on it takes commands, and does them once it runs.
+    /// Worker `number` of `fleet`, which tells `facts` of its sessions. From now on it takes
+    /// commands, and does them once it runs.
     ///
     /// # Errors
     /// What epoll_create(2) or eventfd(2) says.
@@ -88,30 +85,33 @@ impl Worker {
         number: usize,
         model: Arc<Model>,
         fleet: Arc<Fleet>,
-        settings: Settings,
+        facts: Option<SyncSender<SessionEvent>>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let inbox = fleet.open(number, poll.registry())?;
         let now = Instant::now();
+        let snapshot = model.snapshot.load_full();
         Ok(Self {
             number,
-            snapshot: model.snapshot.load_full(),
             poll,
             inbox,
             ears: Ears::new(now),
             table: Table::default(),
             wheel: Wheel::new(),
             ready: VecDeque::new(),
+            doomed: VecDeque::new(),
+            commanded: false,
             fired: Vec::new(),
-            scratch: vec![0; settings.buffer].into_boxed_slice(),
-            buffers: Buffers::new(settings.buffer, Arc::clone(&model.budget)),
+            scratch: vec![0; snapshot.buffer].into_boxed_slice(),
+            buffers: Buffers::new(snapshot.buffer, Arc::clone(&model.budget)),
             pipes: Pipes::new(Pipe::open),
             random: fastrand::Rng::new(),
             now,
             stopping: false,
+            snapshot,
             model,
             fleet,
-            settings,
+            facts,
         })
     }
 
@@ -120,14 +120,16 @@ impl Worker {
     /// # Errors
     /// What epoll_wait(2) says, which leaves nothing to be done.
     pub fn run(mut self) -> io::Result<()> {
-        if self.settings.pin
-            && let Err(error) = crate::net::pin_to_cpu(self.number)
-        {
-            tracing::warn!(worker = self.number, %error, "cannot pin the worker to a cpu");
+        if self.snapshot.runtime.pin_cpus {
+            self.pin(true);
         }
         let mut events = Events::with_capacity(EVENTS);
         while !self.stopping {
-            match self.poll.poll(&mut events, self.patience()) {
+            let patience = self.patience();
+            self.pulse().rest();
+            let polled = self.poll.poll(&mut events, patience);
+            self.pulse().begin();
+            match polled {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 Ok(()) | Err(_) => self.turn(&events),
             }
@@ -137,23 +139,36 @@ impl Worker {
 
     fn turn(&mut self, events: &Events) {
         self.now = Instant::now();
-        self.gauges().turns.add(1);
+        self.pulse().at(Work::Loop);
         for event in events {
             self.note(event);
         }
-        while let Some(command) = self.inbox.next() {
-            self.obey(command);
+        self.commanded = self.obey_some();
+        if self.stopping {
+            return self.end_doomed(usize::MAX);
         }
-        // After the commands: a socket comes only once the snapshot that knows it is published.
-        if self.model.snapshot.load().generation != self.snapshot.generation {
-            self.snapshot = self.model.snapshot.load_full();
-        }
+        self.look();
         self.fire_timers();
         self.listen();
         for _ in 0..self.ready.len().min(SESSIONS) {
             let Some(key) = self.ready.pop_front() else { break };
             self.drive(key);
         }
+        self.pulse().at(Work::Loop);
+        self.end_doomed(SESSIONS);
+    }
+
+    /// Does what it was told. True exactly when there may be more: others have their turn first.
+    fn obey_some(&mut self) -> bool {
+        for _ in 0..COMMANDS {
+            let Some(command) = self.inbox.next() else { return false };
+            self.pulse().at(Work::Commands);
+            self.obey(command);
+            if self.stopping {
+                return false;
+            }
+        }
+        true
     }
 
     fn note(&mut self, event: &mio::event::Event) {
@@ -179,14 +194,50 @@ impl Worker {
     }
 
     fn obey(&mut self, command: Command) {
+        // Whoever sent a client may have judged it by a snapshot that this worker has not seen yet.
+        self.look();
         match command {
-            Command::Adopt(id, socket) => self.adopt(id, socket),
+            Command::Adopt { id, socket, view } => self.adopt(id, socket, view),
+            Command::LetGo(socket) => {
+                self.ears.find(&socket).into_iter().for_each(|index| self.let_go(index));
+            }
             Command::Retire { id, reset_after } => self.ears.retire(id, reset_after),
             Command::Serve(accepted) => self.serve(*accepted),
-            Command::EndSessions(cause) => self.end_all(cause),
+            Command::Take(moving) => self.take(*moving),
+            Command::EndSessions(whom, cause) => self.doom(&whom, cause),
+            Command::Leave => self.leave(),
             Command::Stop => self.stopping = true,
             #[cfg(test)]
             Command::Fault => panic!("told to die of a fault"),
+        }
+    }
+
+    /// Looks whether there is a new snapshot.
+    fn look(&mut self) {
+        if self.model.snapshot.load().generation != self.snapshot.generation {
+            self.see(self.model.snapshot.load_full());
+        }
+    }
+
+    /// Takes a new snapshot into use. The one before is control's to free.
+    fn see(&mut self, next: Arc<Snapshot>) {
+        for listener in self.ears.see(&next) {
+            self.stop_waiting_for(&listener);
+        }
+        if next.buffer != self.snapshot.buffer {
+            self.scratch = vec![0; next.buffer].into_boxed_slice();
+            self.buffers.resize(next.buffer);
+        }
+        if next.runtime.pin_cpus != self.snapshot.runtime.pin_cpus {
+            self.pin(next.runtime.pin_cpus);
+        }
+        self.snapshot = next;
+    }
+
+    fn pin(&self, pinned: bool) {
+        let done = if pinned { pin_to_cpu(self.number) } else { unpin() };
+        if let Err(error) = done {
+            tracing::warn!(worker = self.number, pinned, %error, "cannot change the worker's cpus");
         }
     }
 
@@ -212,7 +263,8 @@ impl Worker {
 
     /// How long the poll may sleep.
     fn patience(&self) -> Option<Duration> {
-        if !self.ready.is_empty() || self.ears.are_hot() {
+        let busy = self.commanded || !self.doomed.is_empty();
+        if busy || !self.ready.is_empty() || self.ears.are_hot() {
             return Some(Duration::ZERO);
         }
         let timer = self.wheel.next().map(|tick| self.model.epoch + Duration::from_millis(tick));
@@ -233,6 +285,10 @@ impl Worker {
     fn gauges(&self) -> &Gauges {
         &self.model.gauges[self.number]
     }
+
+    fn pulse(&self) -> &Pulse {
+        &self.gauges().pulse
+    }
 }
 
 /// Which way a moment goes to a tick: timers up, so that none fires early; the time down.
@@ -245,7 +301,7 @@ enum Rounding {
 impl Drop for Worker {
     fn drop(&mut self) {
         // What comes from now on goes back to the sender; what came before is reset.
-        self.fleet.close(self.number);
+        self.fleet.close(self.number, &self.inbox);
         while let Some(command) = self.inbox.next() {
             drop(command);
         }
@@ -256,5 +312,6 @@ impl Drop for Worker {
         }
         // Only a fault leaves sessions behind. Dropping them resets both sides.
         self.model.ends.add_many(Cause::Panic, self.table.len() as u64);
+        self.pulse().rest();
     }
 }

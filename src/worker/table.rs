@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use super::hold::Aside;
 use super::token::Key;
-use crate::model::{Backend, ListenerView, Permit, PoolView, SourcePermit};
+use crate::model::{Backend, Listener, Permit, Pool, PoolView, Pulse, SourcePermit, Work};
 use crate::net::{Peer, Socket};
 use crate::session::{ConnectFailure, Session};
 
@@ -25,7 +26,10 @@ pub(super) struct Entrance {
 /// The way of a session to its upstream.
 #[derive(Debug)]
 pub(super) struct Route {
-    pub(super) pool: Arc<PoolView>,
+    pub(super) pool: Arc<Pool>,
+    /// The pool as a snapshot sees it, while it is needed: a session that relays holds no part of a
+    /// snapshot of before.
+    pub(super) view: Option<Arc<PoolView>>,
     pub(super) pool_permit: Option<Permit>,
     pub(super) backend: Option<(Arc<Backend>, Permit)>,
     /// Backends that this session has tried and left.
@@ -34,6 +38,8 @@ pub(super) struct Route {
     /// Attempts after which this pool is given up.
     pub(super) most_attempts: u32,
     pub(super) last_failure: Option<ConnectFailure>,
+    /// Where it came from, once it has gone elsewhere or has had to wait.
+    pub(super) aside: Option<Box<Aside>>,
 }
 
 /// A session and what its worker knows of it.
@@ -46,14 +52,17 @@ pub(super) struct Entry {
     pub(super) route: Route,
     #[allow(dead_code, reason = "permits are held, not read")]
     pub(super) entrance: Entrance,
-    pub(super) listener: Arc<ListenerView>,
+    pub(super) listener: Arc<Listener>,
     pub(super) client: Peer,
+    /// Its number, which no other session has that lives at the same time.
+    pub(super) id: u64,
     pub(super) accepted: Instant,
     pub(super) connected: Option<Instant>,
     pub(super) generation: u32,
     /// True exactly when it is on the ready list.
     pub(super) queued: bool,
-    /// True exactly when it waits for descriptors before it connects, until its timer fires.
+    /// True exactly when it waits before it connects, for descriptors or for a backend, until its timer
+    /// fires.
     pub(super) parked: bool,
     /// True exactly when the upstream's socket is kept alive, or is not to be.
     pub(super) kept_alive: bool,
@@ -69,8 +78,33 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
 impl Entry {
     /// When the upstream's socket is to be kept alive, if it is not yet.
     pub(super) fn keepalive_due(&self) -> Option<Instant> {
-        let after = self.route.pool.options.keepalive.filter(|_| !self.kept_alive)?.idle;
+        let options = self.route.view.as_ref().map(|view| &view.options)?;
+        let after = options.keepalive.filter(|_| !self.kept_alive)?.idle;
         Some(self.connected? + after.min(KEEPALIVE_AFTER))
+    }
+
+    /// Notes that the worker is at this session.
+    pub(super) fn tell(&self, pulse: &Pulse, work: Work) {
+        let backend = self.route.backend.as_ref().map(|(backend, _)| backend);
+        pulse.at_client(work, &self.listener, &self.client, backend);
+    }
+
+    /// Notes that the upstream is connected.
+    pub(super) fn connected(&mut self, now: Instant) {
+        self.connected = Some(now);
+        if let Some((backend, _)) = &self.route.backend {
+            backend.health.connected();
+        }
+        // It does not wait any more; how long it may in all stays.
+        self.route.aside.iter_mut().for_each(|aside| aside.held = None);
+        self.settle();
+    }
+
+    /// Lets go of the snapshot's view of the pool as soon as nothing more is to be asked of it.
+    pub(super) fn settle(&mut self) {
+        if self.connected.is_some() && self.kept_alive {
+            self.route.view = None;
+        }
     }
 }
 

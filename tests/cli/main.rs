@@ -1,7 +1,6 @@
 //! The program from outside: for every command and every kind of bad input, what it prints where,
 //! and its exit code.
 
-#![cfg(feature = "cli")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,6 +12,7 @@ mod program;
 
 mod usage;
 
+mod against;
 mod check;
 mod invalid;
 

@@ -9,6 +9,8 @@ fn wrong_usage_is_2() {
         "nonsense",
         "run extra",
         "check --json --dump",
+        "check --dump --against a.toml",
+        "check --against",
         "proxy",
         "proxy --listen 127.0.0.1:0",
         "proxy --to 127.0.0.1:9",

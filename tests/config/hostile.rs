@@ -22,6 +22,7 @@ fn huge_and_deep_files_are_bounded() {
         format!("x = '{}'", (0..1 << 16).map(|it| format!("${{A{it}}}")).collect::<String>()),
         (0..1 << 12).map(|it| format!("[pool.p{it}]\nfallback = 'p{}'\n", it + 1)).collect(),
         (0..1 << 14).map(|it| format!("k{it} = 1\n")).collect(),
+        many_strangers(),
         "[listener]\n[pool]\n".to_owned(),
         "\"".repeat(1 << 20),
         "\u{feff}".repeat(1 << 16),
@@ -32,6 +33,59 @@ fn huge_and_deep_files_are_bounded() {
         assert!(!problems.is_empty(), "{start}");
         assert!(render(&problems, false).len() < 1 << 20, "{start}");
     }
+}
+
+/// Bell, escape, delete and the one-character CSI would reach the reader's terminal.
+#[test]
+fn control_characters_of_a_file_do_not_reach_the_terminal() {
+    let hostile = "\u{7}\u{1b}[31m\u{7f}\u{9b}2J";
+    let texts = [
+        format!("x = {hostile}\n"),
+        format!("[\"{hostile}\"]\n# {hostile}\n"),
+        format!("[listener.\"{hostile}\"]\naddress = 'a://{hostile}:80'\npool = '{hostile}'"),
+        "[listener.a]\naddress = \"a://\\u0007\\u001b[31m\\u009b\\n:80\"".to_owned(),
+        format!("[pool.a]\nbalance = {{ \"{hostile}\" = 1 }}\nbackends = ['{hostile}']"),
+    ];
+    for text in texts {
+        let problems = parse(&text, &format!("{hostile}\n.toml"), &no_variables);
+        let problems = all_problems(&problems);
+        let plain = render(problems, false);
+        let raw = |letter: char| letter.is_control() && letter != '\n';
+        assert!(!plain.contains(raw), "{plain:?}");
+        assert_eq!(without_colours(&render(problems, true)), plain);
+        for problem in problems {
+            assert!(!problem.to_string().contains(char::is_control), "{:?}", problem.to_string());
+        }
+    }
+}
+
+#[test]
+fn carets_stand_under_their_place_behind_control_characters() {
+    let problems = parse("\"\u{9b}ü\" = 'ü' x\n", "f", &no_variables);
+    let report = render(all_problems(&problems), false);
+    let mut lines = report.lines().skip_while(|line| !line.starts_with('1'));
+    let (shown, caret) = (lines.next().unwrap(), lines.next().unwrap());
+    let column = |line: &str, letter| line.chars().position(|it| it == letter).unwrap();
+    assert_eq!(column(shown, 'x'), column(caret, '^'), "{report}");
+    assert!(shown.contains("\"\u{fffd}ü\""), "{report}");
+}
+
+/// The text without the sequences that set colours.
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |all, part| all + part.split_once('m').unwrap().1)
+}
+
+/// Listeners of which none knows a pool, which is sought among many.
+fn many_strangers() -> String {
+    let one = |it| {
+        format!(
+            "[pool.p{it}]\n[listener.l{it}]\naddress = '127.0.0.1:{}'\npool = 'q{it}'\n",
+            1 + it
+        )
+    };
+    (0..1 << 11).map(one).collect()
 }
 
 /// What files are made of, and what breaks them.

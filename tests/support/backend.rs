@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -14,9 +13,6 @@ use socket2::{Domain, Socket, Type};
 
 use super::Peer;
 
-/// How often a waiting accept looks whether the backend is to stop.
-const LOOK: Duration = Duration::from_millis(20);
-
 /// Bound on a backend's waits: longer than any test keeps a session idle.
 const LIFE: Duration = Duration::from_secs(120);
 
@@ -24,6 +20,7 @@ const LIFE: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct Backend {
     address: SocketAddr,
+    listener: Arc<TcpListener>,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
 }
@@ -98,14 +95,14 @@ impl Backend {
         socket.set_reuse_address(true).unwrap();
         socket.bind(&address.into()).unwrap();
         socket.listen(4096).unwrap();
-        let listener: TcpListener = socket.into();
+        let listener: Arc<TcpListener> = Arc::new(socket.into());
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let acceptor = {
-            let (shared, script) = (Arc::clone(&shared), Arc::new(script));
-            std::thread::spawn(move || accept(&listener, &shared, &script))
+            let (listener, shared) = (Arc::clone(&listener), Arc::clone(&shared));
+            std::thread::spawn(move || accept(&listener, &shared, &Arc::new(script)))
         };
-        Self { address, shared, acceptor: Some(acceptor) }
+        Self { address, listener, shared, acceptor: Some(acceptor) }
     }
 
     /// Where it listens.
@@ -127,6 +124,8 @@ impl Backend {
 impl Drop for Backend {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
+        // Whoever waits in accept(2) is told.
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
         }
@@ -140,12 +139,7 @@ fn accept<F>(listener: &TcpListener, shared: &Arc<Shared>, script: &Arc<F>)
 where
     F: Fn(&mut Peer) + Send + Sync + 'static,
 {
-    let timeout = rustix::event::Timespec::try_from(LOOK).unwrap();
     while !shared.stop.load(Ordering::SeqCst) {
-        let mut events = [PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)];
-        if poll(&mut events, Some(&timeout)) != Ok(1) {
-            continue;
-        }
         let Ok((stream, _)) = listener.accept() else { continue };
         let number = shared.accepted.fetch_add(1, Ordering::SeqCst);
         shared.live.fetch_add(1, Ordering::SeqCst);

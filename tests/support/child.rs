@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Signal;
 
 use super::{SOON, kill, obtain};
@@ -56,7 +57,8 @@ impl Drop for Child {
     }
 }
 
-/// Echoes for ever if this process was started by `Child`; else returns.
+/// Serves for ever if this process was started by `Child`; else returns. It sends back the first bytes of
+/// each connection and leaves what follows unread, so that its death is a reset.
 pub fn serve_if_asked() {
     let Ok(file) = std::env::var(VARIABLE) else { return };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -67,10 +69,9 @@ pub fn serve_if_asked() {
     for mut stream in listener.incoming().flatten() {
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
-            while let Ok(count @ 1..) = stream.read(&mut bytes) {
-                if stream.write_all(&bytes[..count]).is_err() {
-                    return;
-                }
+            if let Ok(count @ 1..) = stream.read(&mut bytes) {
+                let _ = stream.write_all(&bytes[..count]);
+                let _ = poll(&mut [PollFd::new(&stream, PollFlags::RDHUP)], None);
             }
         });
     }

@@ -3,24 +3,21 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
+
+use super::Served;
 
 /// Says one byte to each connection and holds it until the other side ends it.
 #[derive(Debug)]
 pub struct Counting {
-    address: SocketAddr,
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    served: Served<Counts>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    stop: AtomicBool,
+struct Counts {
     live: AtomicUsize,
     peak: AtomicUsize,
     accepted: AtomicUsize,
@@ -29,70 +26,49 @@ struct Shared {
 impl Counting {
     /// Starts it.
     pub fn start() -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        socket.bind(&any.into()).unwrap();
-        socket.listen(4096).unwrap();
-        socket.set_nonblocking(true).unwrap();
-        let listener: TcpListener = socket.into();
-        let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared::default());
-        let thread = {
-            let shared = Arc::clone(&shared);
-            std::thread::spawn(move || run(&listener, &shared))
-        };
-        Self { address, shared, thread: Some(thread) }
+        Self { served: Served::start(run) }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.served.address()
     }
 
     /// Connections open now.
     pub fn live(&self) -> usize {
-        self.shared.live.load(Ordering::SeqCst)
+        self.served.counts().live.load(Ordering::SeqCst)
     }
 
     /// The most that were ever open at once.
     pub fn peak(&self) -> usize {
-        self.shared.peak.load(Ordering::SeqCst)
+        self.served.counts().peak.load(Ordering::SeqCst)
     }
 
     /// All that were ever accepted.
     pub fn accepted(&self) -> usize {
-        self.shared.accepted.load(Ordering::SeqCst)
+        self.served.counts().accepted.load(Ordering::SeqCst)
     }
 
     /// Forgets the peak.
     pub fn forget_peak(&self) {
-        self.shared.peak.store(0, Ordering::SeqCst);
+        self.served.counts().peak.store(0, Ordering::SeqCst);
     }
 }
 
-impl Drop for Counting {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn run(listener: &TcpListener, shared: &Shared) {
+fn run(listener: TcpListener, counts: &Counts, stop: &AtomicBool) {
     let mut live: Vec<TcpStream> = Vec::new();
-    while !shared.stop.load(Ordering::SeqCst) {
-        forget_ended(listener, &mut live, 20);
+    while !stop.load(Ordering::SeqCst) {
+        forget_ended(&listener, &mut live, 20);
         // One accept per look: what ended before this connection was begun is gone from `live`.
         if let Ok((stream, _)) = listener.accept() {
-            forget_ended(listener, &mut live, 0);
+            forget_ended(&listener, &mut live, 0);
             live.push(stream);
-            shared.accepted.fetch_add(1, Ordering::SeqCst);
-            shared.peak.fetch_max(live.len(), Ordering::SeqCst);
+            counts.accepted.fetch_add(1, Ordering::SeqCst);
+            counts.peak.fetch_max(live.len(), Ordering::SeqCst);
             // Only now: whoever has been greeted has been counted.
             live.last().into_iter().for_each(greet);
         }
-        shared.live.store(live.len(), Ordering::SeqCst);
+        counts.live.store(live.len(), Ordering::SeqCst);
     }
 }
 

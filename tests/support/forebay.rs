@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -28,11 +29,15 @@ pub enum Exit {
 /// What to start.
 #[derive(Debug)]
 pub struct Start {
+    program: PathBuf,
     config: String,
+    output: Option<PathBuf>,
     variables: Vec<(String, String)>,
     arguments: Vec<String>,
     before: Vec<String>,
     unread_log: bool,
+    relative: bool,
+    in_memory: bool,
 }
 
 /// A running forebay; dropping it kills it.
@@ -42,6 +47,7 @@ pub struct Forebay {
     process: Process,
     directory: TempDir,
     lines: Arc<Mutex<Vec<String>>>,
+    read: Arc<AtomicBool>,
     reader: JoinHandle<()>,
     addresses: HashMap<String, Vec<String>>,
 }
@@ -50,12 +56,41 @@ impl Start {
     /// With this configuration text.
     pub fn new(config: impl Into<String>) -> Self {
         Self {
+            program: env!("CARGO_BIN_EXE_forebay").into(),
             config: config.into(),
+            output: None,
             variables: Vec::new(),
             arguments: Vec::new(),
             before: Vec::new(),
             unread_log: false,
+            relative: false,
+            in_memory: false,
         }
+    }
+
+    /// With its file under a relative name.
+    pub fn relative(mut self) -> Self {
+        self.relative = true;
+        self
+    }
+
+    /// In a directory that lies in memory, where the machine has one (shm_overview(7)): its files are
+    /// replaced thousands of times, and a disk is waited for each time.
+    pub fn in_memory(mut self) -> Self {
+        self.in_memory = true;
+        self
+    }
+
+    /// Another program that has the same command line.
+    pub fn program(mut self, path: &Path) -> Self {
+        self.program = path.to_owned();
+        self
+    }
+
+    /// With its standard output in this file.
+    pub fn output(mut self, path: &Path) -> Self {
+        self.output = Some(path.to_owned());
+        self
     }
 
     /// With this variable in its environment.
@@ -84,7 +119,13 @@ impl Start {
         self.variable("FOREBAY_LOG", "debug")
     }
 
-    /// With a log that nobody reads.
+    /// With one more argument.
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// With a log that nobody reads until `read_log`.
     pub fn unread_log(mut self) -> Self {
         self.unread_log = true;
         self
@@ -108,44 +149,46 @@ impl Start {
     #[track_caller]
     pub fn fail(self) -> (Exit, String) {
         let mut forebay = self.spawn();
-        let exit = forebay.wait_exit(SOON);
-        // The last that it said may be on its way yet.
-        eventually(SOON, || forebay.reader.is_finished());
-        (exit, forebay.said())
+        (forebay.wait_exit(SOON), forebay.said())
     }
 
     fn spawn(self) -> Forebay {
-        let directory = tempfile::tempdir().unwrap();
+        let in_memory = self.in_memory.then(|| tempfile::tempdir_in("/dev/shm").ok()).flatten();
+        let directory = in_memory.unwrap_or_else(|| tempfile::tempdir().unwrap());
         let file = directory.path().join("forebay.toml");
         std::fs::write(&file, &self.config).unwrap();
         let mut words = self.before;
-        words.push(env!("CARGO_BIN_EXE_forebay").to_owned());
+        words.push(self.program.to_str().unwrap().to_owned());
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).args(["run", "-c"]).arg(&file);
-        command.arg("--ready-file").arg(directory.path().join("ready")).args(&self.arguments);
+        let name = if self.relative { Path::new("forebay.toml") } else { &file };
+        command.args(&words[1..]).args(["run", "-c"]).arg(name);
+        command.arg("--ready-file").arg(directory.path().join("ready"));
+        command.arg("--status-file").arg(directory.path().join("status")).args(&self.arguments);
         command.envs(self.variables).current_dir(directory.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let output = self.output.map(|path| Stdio::from(std::fs::File::create(path).unwrap()));
+        command.stdin(Stdio::null()).stdout(output.unwrap_or_else(Stdio::null));
+        command.stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (from, to) = (child.stderr.take().unwrap(), Arc::clone(&lines));
-        let unread = self.unread_log;
+        let read = Arc::new(AtomicBool::new(!self.unread_log));
+        let may_read = Arc::clone(&read);
         let reader = std::thread::spawn(move || {
-            if unread {
-                return wait_for_the_end(&from);
-            }
+            wait_for_leave_or_the_end(&from, &may_read);
             for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
                 to.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
             }
         });
         let process = Process::new(child.id());
-        Forebay { child, process, directory, lines, reader, addresses: HashMap::new() }
+        Forebay { child, process, directory, lines, read, reader, addresses: HashMap::new() }
     }
 }
 
-/// Holds the reading end of a pipe without reading, until the writing end is closed.
-fn wait_for_the_end(pipe: &ChildStderr) {
+/// Holds the reading end of a pipe without reading, until that is wanted or the writing end is closed.
+fn wait_for_leave_or_the_end(pipe: &ChildStderr, may_read: &AtomicBool) {
+    let look = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
     let mut events = [PollFd::new(pipe, PollFlags::empty())];
-    let _ = poll(&mut events, None);
+    while !may_read.load(Ordering::SeqCst) && poll(&mut events, Some(&look)) == Ok(0) {}
 }
 
 impl Forebay {
@@ -177,6 +220,11 @@ impl Forebay {
         all[0].parse().unwrap()
     }
 
+    /// The names of its listeners, in no order.
+    pub fn listeners(&self) -> Vec<String> {
+        self.addresses.keys().cloned().collect()
+    }
+
     /// Every address of a listener, as the ready file has it.
     pub fn addresses(&self, listener: &str) -> &[String] {
         self.addresses.get(listener).map_or(&[], Vec::as_slice)
@@ -195,6 +243,11 @@ impl Forebay {
     /// All that it has said on stderr.
     pub fn said(&self) -> String {
         self.lines.lock().unwrap().join("\n")
+    }
+
+    /// Reads the log from here on, which nobody has read yet.
+    pub fn read_log(&self) {
+        self.read.store(true, Ordering::SeqCst);
     }
 
     /// How many lines it has said on stderr.
@@ -216,7 +269,14 @@ impl Forebay {
         sessions.remove(0)
     }
 
-    /// Waits for its end.
+    /// Waits until its log holds `part`: what it does is seen before its log's own thread has told it.
+    #[track_caller]
+    pub fn expect_said(&self, part: &str) {
+        let told = comes_true(SOON, || self.said().contains(part));
+        assert!(told, "no {part:?} in what it said:\n{}", self.said());
+    }
+
+    /// Waits for its end, and for the last that it said.
     #[track_caller]
     pub fn wait_exit(&mut self, within: Duration) -> Exit {
         use std::os::unix::process::ExitStatusExt as _;
@@ -226,6 +286,7 @@ impl Forebay {
             status.is_some()
         });
         assert!(ended, "still running after {within:?}; it said:\n{}", self.said());
+        eventually(SOON, || self.reader.is_finished());
         let status = status.expect("it has ended");
         match (status.code(), status.signal()) {
             (Some(code), _) => Exit::Code(code),

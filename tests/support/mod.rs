@@ -14,6 +14,7 @@
     reason = "a test fails loudly and says where"
 )]
 
+mod arrivals;
 mod backend;
 mod careless;
 mod child;
@@ -27,10 +28,14 @@ mod peer;
 mod process;
 mod programs;
 mod queue;
+mod reload;
+mod served;
 mod server;
 mod tun;
 mod wait;
+mod waves;
 
+pub use arrivals::{Arrivals, Fates};
 pub use backend::{Backend, deaf_address, refusing_address};
 pub use careless::Careless;
 pub use child::{Child, output_within, serve_if_asked};
@@ -38,14 +43,17 @@ pub use counting::Counting;
 pub use forebay::{Exit, Forebay, Start};
 pub use impair::{Impair, LEFT, Line, RIGHT};
 pub use log::SessionLine;
-pub use netns::Netns;
+pub use netns::{Netns, WITHOUT_RIGHTS};
 pub use pattern::Pattern;
 pub use peer::{End, Peer};
 pub use process::{Process, kill};
-pub use programs::{ci, found, left_out, root_or_left_out};
+pub use programs::{ci, found, leave_out, left_out, root_or_left_out};
 pub use queue::{unacknowledged, unread};
+pub use reload::Status;
+pub use served::Served;
 pub use server::{Server, run};
 pub use wait::{comes_true, eventually, obtain, pause};
+pub use waves::{Caps, THREADS, all_at_once, churn, comes_to_rest};
 
 use std::time::Duration;
 

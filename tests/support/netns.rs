@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+/// Starts a program without any capability, and becomes that program (setpriv(1)).
+pub const WITHOUT_RIGHTS: [&str; 3] = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
+
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
 /// A namespace; dropping it removes it.

@@ -1,6 +1,6 @@
 //! What /proc and kill(2) say of and do to one process that the test started.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -29,11 +29,20 @@ impl Process {
 
     /// Open descriptors that are sockets.
     pub fn sockets(self) -> usize {
+        self.descriptors_of("socket:")
+    }
+
+    /// Open descriptors that are ends of pipes.
+    pub fn pipes(self) -> usize {
+        self.descriptors_of("pipe:")
+    }
+
+    fn descriptors_of(self, kind: &str) -> usize {
         let Ok(directory) = std::fs::read_dir(self.file("fd")) else { return 0 };
         directory
             .flatten()
             .filter_map(|entry| std::fs::read_link(entry.path()).ok())
-            .filter(|target| target.to_string_lossy().starts_with("socket:"))
+            .filter(|target| target.to_string_lossy().starts_with(kind))
             .count()
     }
 
@@ -61,13 +70,43 @@ impl Process {
 
     /// True exactly when its state in /proc is "stopped".
     pub fn is_stopped(self) -> bool {
-        let stat = std::fs::read_to_string(self.file("stat")).unwrap_or_default();
-        stat.rsplit_once(')').is_some_and(|(_, after)| after.trim_start().starts_with('T'))
+        state(&self.file("stat")) == Some('T')
+    }
+
+    /// True exactly when it runs no more, whether or not its parent has asked after it.
+    pub fn has_ended(self) -> bool {
+        matches!(state(&self.file("stat")), None | Some('Z'))
+    }
+
+    /// Its threads' numbers, by their names.
+    pub fn threads(self) -> Vec<(u32, String)> {
+        let Ok(directory) = std::fs::read_dir(self.file("task")) else { return Vec::new() };
+        let thread = |entry: std::fs::DirEntry| {
+            let name = std::fs::read_to_string(entry.path().join("comm")).ok()?;
+            Some((entry.file_name().to_str()?.parse().ok()?, name.trim_end().to_owned()))
+        };
+        directory.flatten().filter_map(thread).collect()
+    }
+
+    /// True exactly when each of its threads, looked at one after the other, was asleep.
+    pub fn is_asleep(self) -> bool {
+        let threads = self.threads();
+        let asleep = |(thread, _): &(u32, String)| {
+            state(&self.file(&format!("task/{thread}/stat"))) == Some('S')
+        };
+        !threads.is_empty() && threads.iter().all(asleep)
     }
 
     fn file(self, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/{name}", self.id))
     }
+}
+
+/// The state that a stat file of /proc tells.
+fn state(file: &Path) -> Option<char> {
+    let stat = std::fs::read_to_string(file).ok()?;
+    // proc(5): the name may hold spaces, so look behind its closing parenthesis.
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
 /// Sends a signal to a process that the test started.

@@ -51,6 +51,11 @@ impl Server {
         panic!("the server does not come up; it said:\n{said}");
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it by this signal when it is dropped.
     pub fn ending_by(mut self, signal: Signal) -> Self {
         self.ends_by = signal;

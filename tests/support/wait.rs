@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-/// How often a condition is looked at again.
+/// How soon a condition is looked at again: so soon at first, then after twice as long each time.
+const FIRST_LOOK: Duration = Duration::from_micros(50);
+
+/// The longest until it is looked at again.
 const LOOK: Duration = Duration::from_millis(2);
 
 /// Gives the processor away for `time`. For pacing a load, never for guessing that something is done.
@@ -13,7 +16,7 @@ pub fn pause(time: Duration) {
 
 /// True exactly when `holds` came true in time.
 pub fn comes_true(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + within;
+    let (deadline, mut look) = (Instant::now() + within, FIRST_LOOK);
     loop {
         if holds() {
             return true;
@@ -21,7 +24,8 @@ pub fn comes_true(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
         if Instant::now() >= deadline {
             return false;
         }
-        pause(LOOK);
+        pause(look);
+        look = LOOK.min(look * 2);
     }
 }
 

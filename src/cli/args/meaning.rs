@@ -26,7 +26,7 @@ impl Arguments {
             Some(_) if check => return Err(misplaced("-t", "a command")),
             Some(Command::Run(mut run)) => {
                 run.file.or(self.run.file);
-                run.ready.ready_file = run.ready.ready_file.or(self.run.ready.ready_file);
+                run.ready.or(self.run.ready);
                 Command::Run(run)
             }
             Some(Command::Check(mut check)) if self.run.ready.is_none() => {
@@ -34,11 +34,13 @@ impl Arguments {
                 Command::Check(check)
             }
             Some(Command::Proxy(mut proxy)) if self.run.file.config.is_none() => {
-                proxy.ready.ready_file = proxy.ready.ready_file.or(self.run.ready.ready_file);
+                proxy.ready.or(self.run.ready);
                 Command::Proxy(proxy)
             }
             Some(command @ Command::Demo(_)) if self.run.is_empty() => command,
-            Some(Command::Check(_)) => return Err(misplaced("--ready-file", "`check`")),
+            Some(Command::Check(_)) => {
+                return Err(misplaced("--ready-file or --status-file", "`check`"));
+            }
             Some(Command::Proxy(_)) => return Err(misplaced("--config", "`proxy`")),
             Some(Command::Demo(_)) => return Err(misplaced("--config", "`demo`")),
         };
@@ -54,7 +56,12 @@ impl RunArguments {
 
 impl ReadyArgument {
     fn is_none(&self) -> bool {
-        self.ready_file.is_none()
+        self.ready_file.is_none() && self.status_file.is_none()
+    }
+
+    fn or(&mut self, earlier: Self) {
+        self.ready_file = self.ready_file.take().or(earlier.ready_file);
+        self.status_file = self.status_file.take().or(earlier.status_file);
     }
 }
 

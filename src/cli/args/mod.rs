@@ -55,14 +55,20 @@ pub(in crate::cli) struct RunArguments {
     pub(in crate::cli) file: FileArgument,
     #[command(flatten)]
     pub(in crate::cli) ready: ReadyArgument,
+    /// Renounce all files but those that it needs (Linux Landlock; see SECURITY.md)
+    #[arg(long)]
+    pub(in crate::cli) sandbox: bool,
 }
 
-/// Who waits for the listeners.
+/// Who waits for the listeners, and for reloads.
 #[derive(Debug, Default, Args)]
 pub(in crate::cli) struct ReadyArgument {
     /// When listening, write `LISTENER ADDRESS` lines with the real addresses to this file
     #[arg(long, value_name = "PATH")]
     pub(in crate::cli) ready_file: Option<PathBuf>,
+    /// Write what came of the start and of each reload to this file, as one JSON object
+    #[arg(long, value_name = "PATH")]
+    pub(in crate::cli) status_file: Option<PathBuf>,
 }
 
 /// `check`
@@ -79,9 +85,12 @@ pub(in crate::cli) struct CheckArguments {
     /// Print the findings as JSON on standard output
     #[arg(long, conflicts_with = "dump")]
     pub(in crate::cli) json: bool,
+    /// Print what a reload would change where OLD runs now
+    #[arg(long, value_name = "OLD", conflicts_with = "dump")]
+    pub(in crate::cli) against: Option<PathBuf>,
     /// Print the JSON schema of the file, and check nothing
     #[cfg(feature = "schema")]
-    #[arg(long, conflicts_with_all = ["dump", "json", "strict", "config"])]
+    #[arg(long, conflicts_with_all = ["dump", "json", "strict", "config", "against"])]
     pub(in crate::cli) schema: bool,
 }
 

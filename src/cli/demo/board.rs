@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::cli::launch::Ended;
+use super::told::Ended;
 use crate::cli::output;
 
 /// The longest bar, in characters.

@@ -15,6 +15,7 @@ mod drive;
 mod keys;
 mod speak;
 mod stage;
+mod told;
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -24,13 +25,14 @@ use tracing::level_filters::LevelFilter;
 
 use super::args::{DemoArguments, LogArguments};
 use super::exit::Exit;
-use super::launch::{self, Ended, Launch};
 use super::log::{Filter, Log};
 use super::{load, output};
+use crate::control::{self, OnReady, Start};
 use crate::plugin::Registry;
 use backend::Backend;
 use drive::Tally;
 use stage::Stage;
+use told::{Ended, Teller};
 
 /// How many backends there are.
 const BACKENDS: usize = 3;
@@ -95,24 +97,22 @@ fn file(backends: &[Backend]) -> String {
 fn start_forebay(
     backends: &[Backend],
     events: &SyncSender<Event>,
-    registry: Registry,
+    mut registry: Registry,
 ) -> Result<(), String> {
     let loaded = load::text("demo.toml", &file(backends), &registry);
     let Some(config) = loaded.config else { return Err(loaded.findings.report(false)) };
     let (ready, sessions, over) = (events.clone(), events.clone(), events.clone());
-    let launch = Launch {
-        config,
-        registry,
-        ready: Some(Box::new(move |bound| {
-            let address = bound.first().map(|bound| bound.address.to_string()).unwrap_or_default();
-            ready.send(Event::Ready(address)).map_err(io::Error::other)
-        })),
-        observer: Some(Box::new(move |ended| match sessions.try_send(Event::Ended(ended)) {
-            // Whoever looks has fallen behind, or has left: Forebay does not wait for them.
-            Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
-        })),
-    };
-    let control = move || drop(over.send(Event::Over(launch::run(launch))));
+    registry.observer(Teller(move |ended| match sessions.try_send(Event::Ended(ended)) {
+        // Whoever looks has fallen behind, or has left: Forebay does not wait for them.
+        Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+    }));
+    let ready: OnReady = Box::new(move |bound| {
+        let address = bound.first().map(|bound| bound.address.to_string()).unwrap_or_default();
+        ready.send(Event::Ready(address)).map_err(io::Error::other)
+    });
+    let start = Start { config, origin: None, registry, ready: Some(ready), reloaded: None };
+    let run = move || control::run(start).map_err(|failure| failure.to_string());
+    let control = move || drop(over.send(Event::Over(run())));
     std::thread::Builder::new()
         .name("control".into())
         .spawn(control)

@@ -4,12 +4,12 @@ use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use super::Event;
 use super::backend::Backend;
 use super::board::{self, Board, Row};
 use super::drive::Tally;
-use super::{Event, launch};
+use super::told::Ended;
 use crate::cli::exit::Exit;
-use crate::cli::launch::Ended;
 use crate::cli::output;
 
 /// Sessions that end within this time are shown together.
@@ -85,7 +85,7 @@ impl Stage {
                 Next::Go if shown.is_ok() || ending => {}
                 Next::Go | Next::End => {
                     if !ending {
-                        launch::stop();
+                        stop();
                     }
                     ending = true;
                     deadline = Some(Instant::now() + END);
@@ -262,5 +262,14 @@ fn wait(events: &Receiver<Event>, deadline: Option<Instant>) -> Result<Event, Re
     match deadline {
         None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
         Some(deadline) => events.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+    }
+}
+
+/// Ends what runs in this process as an operator would: with SIGTERM. To be called only once it is
+/// ready, since before that the signal kills.
+fn stop() {
+    let this = rustix::process::getpid();
+    if let Err(error) = rustix::process::kill_process(this, rustix::process::Signal::TERM) {
+        tracing::error!(%error, "cannot signal this process");
     }
 }

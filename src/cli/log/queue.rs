@@ -41,7 +41,7 @@ pub(super) struct Queue {
 struct Progress {
     /// Lines taken in.
     queued: AtomicU64,
-    /// Lines that found the queue full and are not yet told of.
+    /// Lines that found the queue full or the sink failing, and are not yet told of.
     dropped: AtomicU64,
     /// Lines that the writer is done with; only it and [`Queue::flush`] lock this.
     written: Mutex<u64>,
@@ -103,8 +103,12 @@ impl<S: Write> Writer<S> {
                 batch.extend_from_slice(&line);
                 count += 1;
             }
-            self.write(&batch);
-            self.tell_dropped();
+            if self.write(&batch) {
+                self.tell_dropped();
+            } else {
+                // A full disk may have taken some of them: those count as missing too.
+                self.progress.dropped.fetch_add(count, Ordering::AcqRel);
+            }
             *self.progress.written.lock().unwrap_or_else(PoisonError::into_inner) += count;
             self.progress.moved.notify_all();
         }
@@ -114,13 +118,15 @@ impl<S: Write> Writer<S> {
         let dropped = self.progress.dropped.swap(0, Ordering::AcqRel);
         if dropped > 0 {
             let line = dropped_line(self.look, dropped);
-            self.write(line.as_bytes());
+            if !self.write(line.as_bytes()) {
+                self.progress.dropped.fetch_add(dropped, Ordering::AcqRel);
+            }
         }
     }
 
-    /// A sink that fails has nobody to be told of it; the next line may fare better.
-    fn write(&mut self, bytes: &[u8]) {
-        drop(super::write_patiently(&mut self.sink, bytes));
+    /// False: the sink has failed. There is nobody to be told of it, and the next line may fare better.
+    fn write(&mut self, bytes: &[u8]) -> bool {
+        super::write_patiently(&mut self.sink, bytes).is_ok()
     }
 }
 
@@ -171,6 +177,7 @@ impl Write for Line<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
     use std::sync::mpsc::{Sender, channel};
 
     use super::*;
@@ -237,6 +244,46 @@ mod tests {
         let told: Vec<_> = text.lines().filter(|line| line.contains("dropped")).collect();
         assert_eq!(told.len(), 1, "{text}");
         assert!(told[0].ends_with(&format!("log lines dropped lines={dropped}")), "{text}");
+        assert_eq!(queue.dropped(), 0);
+    }
+
+    /// A disk that is full until it is emptied.
+    struct Disk {
+        full: Arc<AtomicBool>,
+        kept: Sender<Vec<u8>>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.full.load(Ordering::SeqCst) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.kept.send(bytes.to_vec()).unwrap();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_lost_to_a_full_disk_are_told_of_when_there_is_room_again() {
+        let (kept, read) = channel();
+        let full = Arc::new(AtomicBool::new(true));
+        let disk = Disk { full: Arc::clone(&full), kept };
+        let queue = Queue::start(16, Look::Plain, disk).unwrap();
+        for _ in 0..3 {
+            queue.push(b"lost\n");
+            assert!(queue.flush(SOON));
+        }
+        assert_eq!(queue.dropped(), 3);
+        full.store(false, Ordering::SeqCst);
+        queue.push(b"kept\n");
+        assert!(queue.flush(SOON));
+        let text: Vec<u8> = read.try_iter().flatten().collect();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.starts_with("kept\n") && text.ends_with("dropped lines=3\n"), "{text}");
         assert_eq!(queue.dropped(), 0);
     }
 

@@ -82,12 +82,24 @@ fn host_name(host: &str) -> Result<Arc<str>, Fault> {
 
 /// The local address of connects: an IP address without a port.
 pub(in super::super) fn source(text: &str) -> Result<SocketAddr, Fault> {
-    let address = text.parse::<IpAddr>().ok().or_else(|| bracketed(text));
-    let address = address.filter(|address| !address.is_unspecified() && !address.is_multicast());
-    address.map(|address| SocketAddr::new(address, 0)).ok_or_else(|| {
+    one_host(text).map(|address| SocketAddr::new(address, 0)).ok_or_else(|| {
         let message = format!("{} is not an address to connect from", quoted(text));
         Fault::new(message, "write an IP address of this host, without a port: \"10.0.0.1\"")
     })
+}
+
+/// Where to connect: an IP address without a port.
+pub(in super::super) fn ip(text: &str) -> Result<IpAddr, Fault> {
+    one_host(text).ok_or_else(|| {
+        let message = format!("{} is not an IP address to connect to", quoted(text));
+        Fault::new(message, "write an IP address without a port: \"10.0.0.1\"")
+    })
+}
+
+/// The address of one host.
+fn one_host(text: &str) -> Option<IpAddr> {
+    let address = text.parse::<IpAddr>().ok().or_else(|| bracketed(text));
+    address.filter(|address| !address.is_unspecified() && !address.is_multicast())
 }
 
 #[cfg(test)]

@@ -124,6 +124,7 @@ mod tests {
             ("tcp://10.0.0.1:80", "is a URL"),
             ("unix:run/x", "is not an absolute path"),
             ("unix:/run/", "cannot name a socket"),
+            ("unix:/run/a\nb", "cannot name a socket"),
             ("[::ffff:1.2.3.4]:80", "is an IPv4 address within IPv6"),
             ("224.0.0.1:80", "is a multicast address"),
             ("", "has no port"),

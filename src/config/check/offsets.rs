@@ -1,34 +1,72 @@
 //! Backends at the client's port plus an offset: there is a client's port, and the sum is a port.
 
+use std::collections::HashMap;
+
 use super::super::notes::Notes;
 use super::super::problem::Problem;
 use super::super::read_backends::RawBackend;
 use super::super::read_listener::RawListener;
+use super::super::read_pool::RawPool;
 use super::super::source::Place;
 use super::super::suggest::quoted;
 use super::super::{BackendAddress, BackendPort, ListenAddress};
 use super::references::Pools;
 
 pub(super) fn check(listeners: &[RawListener], pools: &Pools<'_>, notes: &Notes) {
+    let following: HashMap<&str, Following<'_>> =
+        pools.all().iter().map(|pool| (&*pool.pool.name, Following::of(pool))).collect();
     for raw in listeners {
         let extremes = extremes(raw);
         let chain = pools.chain(&raw.listener.pool);
-        let backends = chain.iter().flat_map(|pool| &pool.backends);
-        for backend in backends {
-            if let Some(port) = offset(backend) {
-                check_one(raw, &extremes, backend, port, notes);
+        for pool in chain.iter().filter_map(|pool| following.get(&*pool.pool.name)) {
+            // A thousand listeners may share a pool of ten thousand, so all are looked at only if
+            // one is wrong.
+            if pool.extremes.iter().any(|port| wrong(&extremes, *port)) {
+                pool.check(raw, &extremes, notes);
             }
+        }
+        if notes.is_full() {
+            return;
         }
     }
 }
 
-fn offset(backend: &RawBackend) -> Option<BackendPort> {
-    match backend.backend.address {
-        BackendAddress::Ip(_, port) | BackendAddress::Name(_, port) => {
-            matches!(port, BackendPort::Offset(_)).then_some(port)
+/// The backends of a pool that follow the client's port.
+struct Following<'a> {
+    backends: Vec<(&'a RawBackend, BackendPort)>,
+    /// The lowest and the highest offset: if one is wrong, one of these is.
+    extremes: Vec<BackendPort>,
+}
+
+impl<'a> Following<'a> {
+    fn of(pool: &'a RawPool) -> Self {
+        let offset = |backend: &'a RawBackend| match backend.backend.address {
+            BackendAddress::Ip(_, BackendPort::Offset(offset))
+            | BackendAddress::Name(_, BackendPort::Offset(offset)) => Some((backend, offset)),
+            _ => None,
+        };
+        let all = || pool.backends.iter().filter_map(offset);
+        let offsets = || all().map(|(_, offset)| offset);
+        let extremes = [offsets().min(), offsets().max()].into_iter().flatten();
+        Self {
+            backends: all().map(|(backend, it)| (backend, BackendPort::Offset(it))).collect(),
+            extremes: extremes.map(BackendPort::Offset).collect(),
         }
-        BackendAddress::Unix(_) => None,
     }
+
+    fn check(&self, raw: &RawListener, extremes: &[Placed<'_>], notes: &Notes) {
+        for (backend, port) in &self.backends {
+            check_one(raw, extremes, backend, *port, notes);
+        }
+    }
+}
+
+/// True exactly when one of the addresses does not fit.
+fn wrong(extremes: &[Placed<'_>], port: BackendPort) -> bool {
+    extremes.iter().any(|(address, _)| match address {
+        ListenAddress::Unix(_) => true,
+        ListenAddress::Tcp(address) => port.resolve(address.port()).is_none(),
+    })
 }
 
 /// An address and where it stands.

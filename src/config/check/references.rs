@@ -27,6 +27,10 @@ impl<'a> Pools<'a> {
         Self { all, by_name: all.iter().map(|raw| (&*raw.pool.name, raw)).collect() }
     }
 
+    pub(super) fn all(&self) -> &'a [RawPool] {
+        self.all
+    }
+
     pub(super) fn check(&self, listeners: &[RawListener], notes: &Notes) {
         // What uses an unknown name may mean any pool.
         let mut known = !listeners.is_empty();
@@ -50,6 +54,11 @@ impl<'a> Pools<'a> {
         let Some(place) = unknown else { return true };
         let known = || self.all.iter().map(|raw| &*raw.pool.name);
         let problem = Problem::error(place.clone(), format!("unknown pool {}", quoted(name)));
+        if notes.is_full() {
+            // Looking for what was meant takes a look at every pool.
+            notes.add_absence(problem);
+            return false;
+        }
         notes.add_absence(match did_you_mean(name, known()) {
             Some(hint) => problem.help(hint),
             None if self.all.is_empty() => problem.help(format!("add [pool.{name}]")),

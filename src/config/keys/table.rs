@@ -13,6 +13,7 @@ pub const ROOT: &[Key] = &[
     key("include", Kind::Paths, "[]", "further files, relative to this one; `*` in the last part"),
     key("limits", Kind::Table(LIMITS), "", "caps of the whole process"),
     key("shutdown", Kind::Table(SHUTDOWN), "", "what happens on SIGTERM and SIGINT"),
+    key("reload", Kind::Table(RELOAD), "", "how a change of the file is noticed, besides SIGHUP"),
     key("runtime", Kind::Table(RUNTIME), "", "the threads"),
     key("defaults", Kind::Table(DEFAULTS), "", "what holds for every table that does not say"),
     key("listener", Kind::Named(LISTENER), "", "where clients connect"),
@@ -50,6 +51,16 @@ const SHUTDOWN: &[Key] = &[
     ),
 ];
 
+const RELOAD: &[Key] = &[
+    key(
+        "watch",
+        Kind::OneOf(&["auto", "poll", "off"]),
+        "\"auto\"",
+        "\"auto\": the kernel tells of changes, and a poll finds the rest; \"poll\": the poll alone",
+    ),
+    key("interval", Kind::Duration, "\"5s\"", "between two looks of the poll"),
+];
+
 const RUNTIME: &[Key] = &[
     key("workers", Kind::Count { min: 1, max: 256 }, "", "worker threads; else one per core"),
     key("pin_cpus", Kind::Flag, "false", "pin each worker to one CPU"),
@@ -69,7 +80,7 @@ pub const DEFAULTS: &[Key] = &[
 ];
 
 /// `[listener.NAME]`
-pub const LISTENER: &[Key] = &joined::<16>(
+pub const LISTENER: &[Key] = &joined::<17>(
     &[key(
         "address",
         Kind::ListenAddresses,
@@ -109,8 +120,17 @@ const LISTENER_SHARED: &[Key] = &[
     key("interface", Kind::KernelName, "", "network interface (SO_BINDTODEVICE)"),
     key("freebind", Kind::Flag, "false", "bind an address that this host does not have yet"),
     key("congestion", Kind::KernelName, "", "congestion control towards clients; else the host's"),
+    key(
+        "socket_buffer",
+        SOCKET_BUFFER,
+        "",
+        "what the kernel may hold for a client, each way; else it tunes itself",
+    ),
     key("mode", Kind::Mode, "", "mode bits of a unix socket file; else what the umask leaves"),
 ];
+
+/// SO_SNDBUF and SO_RCVBUF (socket(7)); the kernel has a lowest and, in sysctls, a highest of its own.
+const SOCKET_BUFFER: Kind = Kind::Size { min: 4 << 10, max: 1 << 30 };
 
 const PER_SOURCE: &[Key] = &[
     key("max_connections", Kind::Count { min: 1, max: MAX }, "", "concurrent sessions of a source"),
@@ -124,7 +144,7 @@ const PER_SOURCE: &[Key] = &[
 ];
 
 /// `[pool.NAME]`
-pub const POOL: &[Key] = &joined::<10>(
+pub const POOL: &[Key] = &joined::<18>(
     &[
         key("backends", Kind::Backends, "", "addresses, or tables as in [[pool.NAME.backends]]"),
         key(
@@ -145,8 +165,89 @@ const POOL_SHARED: &[Key] = &[
     key("source", Kind::SourceAddress, "", "address that connects are made from"),
     key("keepalive", Kind::FlagOrTable(KEEPALIVE), "", "TCP keepalive of both sides"),
     key("congestion", Kind::KernelName, "", "congestion control towards backends; else the host's"),
+    key(
+        "socket_buffer",
+        SOCKET_BUFFER,
+        "",
+        "what the kernel may hold for an upstream, each way; else it tunes itself",
+    ),
     key("resolve_interval", Kind::Duration, "\"30s\"", "how often host names are looked up again"),
+    key(
+        "on_remove",
+        Kind::OneKind(ON_REMOVE),
+        "\"drain\"",
+        "what happens to the sessions of a backend that is not named any more",
+    ),
+    key("probe", Kind::FlagOrTable(PROBE), "false", "how backends are measured; true: by tcp"),
+    key("eject", Kind::FlagOrTable(EJECT), "true", "leaves a backend out that fails sessions"),
+    key(
+        "on_unhealthy",
+        Kind::OneKind(ON_REMOVE),
+        "\"keep\"",
+        "what happens to the sessions of a backend that probes find unhealthy",
+    ),
+    key(
+        "panic_threshold",
+        Kind::Percent,
+        "\"0%\"",
+        "below this share of healthy backends all are used; 0%: never",
+    ),
+    key(
+        "slow_start",
+        Kind::Timeout,
+        "\"off\"",
+        "how long the share of a backend rises that is new or is used again",
+    ),
+    key(
+        "when_down",
+        Kind::FlagOrTable(WHEN_DOWN),
+        "false",
+        "clients wait while no backend can be used",
+    ),
 ];
+
+const PROBE: &[Key] = &[
+    key("kind", Kind::Choice, "\"tcp\"", "what is measured"),
+    key("interval", Kind::Duration, "\"2s\"", "from one probe to the next"),
+    key(
+        "fast_interval",
+        Kind::Duration,
+        "\"500ms\"",
+        "the same while they speak against the state; default: a quarter of interval",
+    ),
+    key("timeout", Kind::Duration, "\"1s\"", "bound on one probe"),
+    key("rise", Kind::Count { min: 1, max: 1000 }, "2", "good ones in a row: healthy"),
+    key("fall", Kind::Count { min: 1, max: 1000 }, "3", "bad ones in a row: unhealthy"),
+    key("port", Kind::Count { min: 1, max: 65_535 }, "", "port to probe; else the backend's"),
+    key("address", Kind::SourceAddress, "", "IP address to probe; else the backend's"),
+];
+
+const WHEN_DOWN: &[Key] = &[
+    key("hold", Kind::Duration, "\"10s\"", "at most so long"),
+    key("max", Kind::Count { min: 1, max: MAX }, "5000", "at most so many"),
+    key("release_rate", Kind::Rate, "\"1000/s\"", "so many go on once there is a backend again"),
+];
+
+const EJECT: &[Key] = &[
+    key(
+        "failures",
+        Kind::Count { min: 1, max: 10_000 },
+        "5",
+        "connects in a row that fail, or sessions reset before a byte came",
+    ),
+    key("time", Kind::Duration, "\"10s\"", "how long at first; twice as long each time in a row"),
+    key("max_time", Kind::Duration, "\"5m\"", "at most so long"),
+    key("max_ejected", Kind::Percent, "\"50%\"", "at most so many of a pool at once, never all"),
+];
+
+const ON_REMOVE: &[Key] = &[
+    key("drain", Kind::Table(DRAIN), "", "they may finish"),
+    key("keep", Kind::Table(&[]), "", "they live on"),
+    key("close", Kind::Table(&[]), "", "they are reset at once"),
+];
+
+const DRAIN: &[Key] =
+    &[key("timeout", Kind::Duration, "\"1h\"", "sessions still alive after this are reset")];
 
 const CONNECT: &[Key] = &[
     key("timeout", Kind::Duration, "\"5s\"", "bound on one attempt"),
@@ -208,6 +309,13 @@ pub const BACKEND: &[Key] = &[
         "HOST:PORT or unix:/PATH; port +N or -N is the client's destination port plus or minus N",
     ),
     key("weight", Kind::Count { min: 0, max: 65_535 }, "1", "share of new sessions; 0: none"),
+    key(
+        "priority",
+        Kind::Count { min: 0, max: 99 },
+        "0",
+        "its tier: a higher one is used as far as the lower ones lack healthy backends",
+    ),
+    key("backup", Kind::Flag, "false", "true is priority = 1"),
     key(
         "max_connections",
         Kind::Count { min: 1, max: MAX },

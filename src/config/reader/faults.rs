@@ -47,6 +47,12 @@ pub(super) fn instead(kind: &Kind, value: &Value) -> String {
         (Kind::Duration | Kind::Delay | Kind::Timeout, Value::Integer(_, text)) => {
             format!("write \"{text}s\"")
         }
+        (Kind::FlagOrTable(_), Value::String(text)) if text == "off" => "write false".to_owned(),
+        (Kind::FlagOrTable(keys), Value::String(text))
+            if keys.iter().any(|it| it.name == "kind") =>
+        {
+            format!("write {{ kind = {} }}", quoted(text))
+        }
         (Kind::Timeout, Value::Flag(false)) => "write \"off\"".to_owned(),
         (Kind::Rate, Value::Integer(_, text)) => format!("write \"{text}/s\""),
         (Kind::Percent, Value::Integer(_, text)) => format!("write \"{text}%\""),

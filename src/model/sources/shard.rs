@@ -105,6 +105,11 @@ impl Shard {
         self.sources.len()
     }
 
+    /// Sessions of all its sources.
+    pub(super) fn sessions(&self) -> u64 {
+        self.sources.iter().map(|source| u64::from(source.active)).sum()
+    }
+
     /// Counts a session for `key`.
     pub(super) fn admit(&mut self, key: Key, terms: &Terms) -> Admission {
         if let Some(&position) = self.index.get(&key) {

@@ -140,6 +140,21 @@ fn fin_then_reset_is_a_fin_then_a_reset() {
     }
 }
 
+/// The second FIN is left to close(2), but not where the session is about to be reset.
+#[test]
+fn a_fin_before_a_reset_is_passed_on_though_it_is_the_second() {
+    let mut world = relaying(|_| {});
+    world.half_closes(0);
+    world.poll();
+    // The first is on its way, unacknowledged: a connection that was over could not be reset.
+    world.writes(1, 100);
+    world.half_closes(1);
+    world.resets(1);
+    world.run();
+    assert_eq!(world.saw(0), (100, true, false));
+    assert_eq!(world.cause(), Cause::UpstreamReset);
+}
+
 #[test]
 fn a_fin_seen_before_any_other_error_is_passed_on() {
     let mut world = relaying(|setting| setting.socket_buffer = 1000);

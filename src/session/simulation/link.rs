@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Result};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::chance::Chance;
 use super::kernel::{Family, Kernel};
 use super::peer::Peer;
 use super::{MILLISECOND, Micros, SECOND};
@@ -23,7 +24,7 @@ pub(super) struct Link {
     pub(super) kernel: Kernel,
     pub(super) peer: Peer,
     pub(super) clock: Rc<Cell<Micros>>,
-    pub(super) random: fastrand::Rng,
+    pub(super) chance: Chance,
     /// True exactly when calls are interrupted and refused at random.
     pub(super) moody: bool,
     /// Forebay's socket is closed.
@@ -56,7 +57,7 @@ impl Link {
             kernel: Kernel::new(family, 4096, 4096),
             peer: Peer::new(),
             clock: Rc::clone(clock),
-            random: fastrand::Rng::with_seed(0),
+            chance: Chance::of_seed(0),
             moody: false,
             dropped: false,
             linger_zero: false,
@@ -116,7 +117,7 @@ impl Link {
         } else if peer.carried < stop {
             let room = kernel.receive_buffer - kernel.queue.len();
             let most = (stop - peer.carried).min(room as u64);
-            let count = self.random.u64(1..=most);
+            let count = self.chance.u64(1..=most);
             let first = peer.carried;
             kernel.data_arrives((first..first + count).map(|number| byte(self.name, number)));
             peer.carried += count;
@@ -163,7 +164,7 @@ impl Link {
             return kernel.fin_is_acknowledged();
         }
         let most = kernel.send.len().min(peer.receive_buffer - peer.queued);
-        let count = self.random.usize(1..=most);
+        let count = self.chance.usize(1..=most);
         for got in kernel.send.drain(..count) {
             let number = peer.received + peer.queued as u64;
             assert_eq!(got, byte(self.from, number), "byte {number} for {}", self.name);
@@ -185,7 +186,7 @@ impl Link {
     }
 
     pub(super) fn mood(&mut self) -> Result<()> {
-        if self.moody && self.random.u8(..) < 10 {
+        if self.moody && self.chance.bad_luck(10) {
             return Err(ErrorKind::Interrupted.into());
         }
         Ok(())

@@ -61,7 +61,7 @@ impl Link {
     }
 
     pub(super) fn peer_reads(&mut self) {
-        let count = self.random.usize(0..=self.peer.queued).max(self.peer.queued.min(64));
+        let count = self.chance.usize(0..=self.peer.queued).max(self.peer.queued.min(64));
         self.peer.queued -= count;
         self.peer.received += count as u64;
         self.peer.saw_fin |= self.peer.queued == 0 && self.peer.fin_queued;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Micros;
+use super::chance::Chance;
 use super::kernel::Family;
 use super::world::World;
 use crate::config::{Connect, Splice, Timeouts};
@@ -40,7 +41,7 @@ pub(super) enum Attempt {
 /// What a world is made with.
 #[derive(Debug, Clone)]
 pub(super) struct Setting {
-    pub(super) seed: u64,
+    pub(super) chance: Chance,
     pub(super) timeouts: Timeouts,
     pub(super) connect: Connect,
     pub(super) splice: Splice,
@@ -68,7 +69,7 @@ impl Setting {
     pub(super) fn new(client: Vec<Step>, upstream: Vec<Step>) -> Self {
         let seconds = |count| Some(Duration::from_secs(count));
         Self {
-            seed: 1,
+            chance: Chance::of_seed(1),
             timeouts: Timeouts {
                 idle: seconds(600),
                 half_closed: seconds(30),

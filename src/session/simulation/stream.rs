@@ -50,7 +50,7 @@ impl Read for FakeStream {
         link.mood()?;
         // A unix socket stops short where it pleases.
         let short = link.moody && link.family() == Family::Unix && !buffer.is_empty();
-        let most = if short { link.random.usize(1..=buffer.len()) } else { buffer.len() };
+        let most = if short { link.chance.usize(1..=buffer.len()) } else { buffer.len() };
         link.kernel.read(&mut buffer[..most])
     }
 }
@@ -59,7 +59,7 @@ impl Write for FakeStream {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
         let mut link = self.0.borrow_mut();
         link.mood()?;
-        if link.moody && !link.kernel.closed && link.random.u8(..) < 5 {
+        if link.moody && !link.kernel.closed && link.chance.bad_luck(5) {
             return Err(link.kernel.no_memory());
         }
         link.write(bytes)
@@ -113,7 +113,7 @@ impl Stream for FakeStream {
         link.mood()?;
         // Slots run out before bytes do.
         let most = link.pipe_capacity;
-        let most = if link.moody { link.random.usize(1..=most) } else { most };
+        let most = if link.moody { link.chance.usize(1..=most) } else { most };
         pipe.0 = link.kernel.splice(most)?;
         Ok(pipe.0.len())
     }

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::chance::Chance;
 use super::kernel::READ;
 use super::link::{Link, Shared};
 use super::setting::{Attempt, Setting, Step};
@@ -40,7 +41,7 @@ pub(super) struct World {
     pub(super) setting: Setting,
     pub(super) clock: Rc<Cell<Micros>>,
     epoch: Instant,
-    random: fastrand::Rng,
+    chance: Chance,
     heap: BinaryHeap<Reverse<(Micros, u32, Action)>>,
     steps: u32,
     /// The client's connection, then those to upstreams; the last is the one in use.
@@ -75,7 +76,7 @@ impl World {
         let mut world = Self {
             clock,
             epoch,
-            random: fastrand::Rng::with_seed(setting.seed),
+            chance: setting.chance.clone(),
             heap: BinaryHeap::new(),
             steps: 0,
             links: Vec::new(),
@@ -116,13 +117,13 @@ impl World {
         let mut link =
             Link::new(name, u8::from(name == 0), self.setting.families[family], &self.clock);
         let size = self.setting.socket_buffer;
-        link.random = self.random.fork();
+        link.chance = self.chance.fork();
         link.moody = self.setting.moody;
         link.pipe_capacity = self.setting.pipe_capacity;
         let least = if link.moody { size.div_ceil(10) } else { size };
-        link.kernel.receive_buffer = self.random.usize(least..=size);
-        link.kernel.send_buffer = self.random.usize(least..=size);
-        let receive_buffer = self.random.usize(least..=size);
+        link.kernel.receive_buffer = self.chance.usize(least..=size);
+        link.kernel.send_buffer = self.chance.usize(least..=size);
+        let receive_buffer = self.chance.usize(least..=size);
         link.peer.receive_buffer = self.setting.receive_buffer.unwrap_or(receive_buffer);
         let link = Rc::new(RefCell::new(link));
         self.links.push(Rc::clone(&link));
@@ -154,7 +155,7 @@ impl World {
 
     /// Does `action` within `most` from now.
     fn plan(&mut self, action: Action, most: Micros) {
-        let when = self.now() + self.random.u64(0..=most);
+        let when = self.now() + self.chance.u64(0..=most);
         self.at(when, action);
     }
 
@@ -297,7 +298,7 @@ impl World {
             Step::Sip => link.peer_sips(),
         }
         drop(link);
-        let when = self.now() + pause + self.random.u64(0..=self.setting.pace);
+        let when = self.now() + pause + self.chance.u64(0..=self.setting.pace);
         self.at(when, Action::Script(index));
     }
 

@@ -1,0 +1,5 @@
+//! The target `answers` for libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| forebay_fuzz::answers::run(bytes));

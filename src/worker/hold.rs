@@ -1,0 +1,90 @@
+//! Sessions for which no backend can be used: those of a pool that says so wait, and are let go on
+//! one after the other once there is one again.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Worker;
+use super::token::Key;
+use crate::model::{Permit, Pool, PoolView};
+use crate::plugin::{Cause, EndReason, Phase};
+
+/// What a session remembers that did not find its upstream straight away.
+#[derive(Debug)]
+pub(super) struct Aside {
+    /// The pool that it was given to.
+    home: Arc<Pool>,
+    /// When it has waited for long enough, and what it met at first.
+    bound: Option<(Instant, Cause)>,
+    /// The right to wait, while it does.
+    pub(super) held: Option<Permit>,
+}
+
+impl Aside {
+    pub(super) fn of(home: &Arc<Pool>) -> Box<Self> {
+        Box::new(Self { home: Arc::clone(home), bound: None, held: None })
+    }
+}
+
+impl Worker {
+    /// No upstream can be had: the session waits for one, or ends.
+    pub(super) fn give_up(&mut self, key: Key, cause: Cause) {
+        if self.hold(key, cause) {
+            return;
+        }
+        let aside = self.table.get_mut(key).and_then(|entry| entry.route.aside.as_ref());
+        let cause = aside.and_then(|aside| aside.bound).map_or(cause, |(_, first)| first);
+        self.end(key, EndReason { cause, phase: Phase::Connect });
+    }
+
+    /// True exactly when it waits.
+    fn hold(&mut self, key: Key, cause: Cause) -> bool {
+        if !matches!(cause, Cause::NoBackend | Cause::ConnectFailed | Cause::ConnectTimeout) {
+            return false;
+        }
+        let Some(entry) = self.table.get_mut(key) else { return false };
+        let route = &mut entry.route;
+        let home = route.aside.as_ref().map_or(&route.pool, |aside| &aside.home);
+        let Some(view) = self.snapshot.pools.get(&home.name) else { return false };
+        let Some(hold) = view.hold else { return false };
+        let aside = route.aside.get_or_insert_with(|| Aside::of(&view.pool));
+        let (until, _) = *aside.bound.get_or_insert((self.now + hold, cause));
+        if aside.held.is_none() {
+            aside.held = view.pool.held.acquire();
+        }
+        if self.now >= until || aside.held.is_none() {
+            return false;
+        }
+        route.begin_anew(view);
+        entry.session.hold(until);
+        self.park(key);
+        true
+    }
+
+    /// True exactly when a session may look for an upstream: it does not wait, or there is one again and
+    /// it is its turn.
+    pub(super) fn may_go_on(&mut self, key: Key) -> bool {
+        let Some(entry) = self.table.get_mut(key) else { return false };
+        let waits = entry.route.aside.as_ref().filter(|aside| aside.held.is_some());
+        let Some(aside) = waits else { return true };
+        let Some(view) = self.snapshot.pools.get(&aside.home.name) else { return true };
+        if view.is_down(self.model.age(self.now)) || view.pool.release.try_take(self.now).is_err() {
+            self.park(key);
+            return false;
+        }
+        entry.session.connect_by(self.now + view.connect.deadline);
+        true
+    }
+}
+
+impl super::table::Route {
+    /// As if it had tried nothing yet.
+    fn begin_anew(&mut self, view: &Arc<PoolView>) {
+        self.pool = Arc::clone(&view.pool);
+        self.view = Some(Arc::clone(view));
+        self.pool_permit = None;
+        self.backend = None;
+        self.tried.clear();
+        self.most_attempts = self.attempts + view.connect.attempts;
+    }
+}

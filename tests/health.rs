@@ -1,0 +1,337 @@
+//! Backends that die, come back, or only seem to live: who is served by whom, and what is told.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails loudly and says where"
+)]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use support::{Backend, Forebay, Peer, SOON, Start, eventually, pause, refusing_address};
+
+/// A probe that is quick.
+const QUICK: &str =
+    "probe = { interval = \"50ms\", fast_interval = \"20ms\", timeout = \"500ms\" }";
+
+/// Before these backends, with more lines for the pool. Nobody but the test asks for a reload.
+fn simple(backends: &[SocketAddr], pool: &str) -> String {
+    format!("[reload]\nwatch = \"off\"\n{}", Forebay::simple(backends, pool))
+}
+
+/// Started so.
+fn before(backends: &[SocketAddr], pool: &str) -> Forebay {
+    Forebay::start(&simple(backends, pool))
+}
+
+fn served_by(forebay: &Forebay) -> Option<String> {
+    Peer::try_connect(forebay.address("web")).ok()?.line()
+}
+
+/// A backend that says its name, on an address where one was before.
+fn again(address: SocketAddr, name: &'static str) -> Backend {
+    Backend::at(address, move |peer| peer.send(format!("{name}\n").as_bytes()))
+}
+
+#[test]
+fn who_dies_is_left_out_and_who_comes_back_is_used_again() {
+    let (a, b) = (Backend::naming("a"), Backend::naming("b"));
+    let (address, of_b) = (a.address(), b.address());
+    let forebay = before(&[address, of_b], QUICK);
+    let both = ["a", "b"].map(|name| Some(name.to_owned()));
+    let visits: Vec<_> = (0..4).map(|_| served_by(&forebay)).collect();
+    assert!(both.iter().all(|name| visits.contains(name)), "{visits:?}");
+    drop(a);
+    forebay.expect_said("backend is unhealthy");
+    forebay.expect_said("connection refused");
+    let accepted = |name: &str| forebay.said().matches(name).count();
+    for _ in 0..10 {
+        assert_eq!(served_by(&forebay).as_deref(), Some("b"));
+    }
+    let a = again(address, "a");
+    forebay.expect_said("backend is healthy");
+    eventually(SOON, || served_by(&forebay).as_deref() == Some("a"));
+    assert_eq!(accepted("backend is unhealthy"), 1, "told once");
+    assert_eq!(accepted("backend is healthy"), 1, "told once");
+    drop((a, b));
+    forebay.expect_said("the last backend is unhealthy");
+}
+
+#[test]
+fn one_that_never_lived_is_left_out_from_the_first_probe_on() {
+    let b = Backend::naming("b");
+    let (dead, held) = refusing_address();
+    let forebay = before(&[dead, b.address()], QUICK);
+    forebay.expect_said("backend is unhealthy");
+    for _ in 0..10 {
+        assert_eq!(served_by(&forebay).as_deref(), Some("b"));
+    }
+    drop(held);
+}
+
+/// One backend, probed at another's port; what becomes of a session when that one is gone.
+fn session_of_an_unhealthy(policy: &str) -> (Forebay, Peer, Backend) {
+    let (backend, other, probed) = (Backend::echo(), Backend::echo(), Backend::silent());
+    let pool = format!(
+        "balance = \"first\"\non_unhealthy = {policy}\n\
+         probe = {{ interval = \"50ms\", port = {}, fall = 2 }}",
+        probed.address().port()
+    );
+    let forebay = before(&[backend.address(), other.address()], &pool);
+    let mut client = Peer::connect(forebay.address("web"));
+    client.ask(b"hello").expect("served");
+    eventually(SOON, || probed.accepted() > 2);
+    drop(probed);
+    forebay.expect_said("the last backend is unhealthy");
+    drop(other);
+    (forebay, client, backend)
+}
+
+#[test]
+fn sessions_of_an_unhealthy_backend_live_on_unasked() {
+    let (forebay, mut client, _backend) = session_of_an_unhealthy("\"keep\"");
+    client.ask(b"still here").expect("served");
+    Peer::expect_rejection(forebay.address("web"));
+    client.ask(b"still here").expect("served");
+}
+
+#[test]
+fn sessions_of_an_unhealthy_backend_are_reset_if_the_pool_says_so() {
+    let (_forebay, mut client, backend) = session_of_an_unhealthy("\"close\"");
+    client.expect_reset();
+    eventually(SOON, || backend.live() == 0);
+}
+
+#[test]
+fn sessions_of_an_unhealthy_backend_may_finish_for_a_while() {
+    let (_forebay, mut client, backend) =
+        session_of_an_unhealthy("{ drain = { timeout = \"700ms\" } }");
+    client.ask(b"still here").expect("served");
+    client.expect_reset();
+    eventually(SOON, || backend.live() == 0);
+}
+
+#[test]
+fn a_backend_that_comes_back_in_time_keeps_its_sessions() {
+    let (backend, probed) = (Backend::echo(), Backend::silent());
+    let address = probed.address();
+    let pool = format!(
+        "on_unhealthy = {{ drain = {{ timeout = \"2s\" }} }}\n\
+         probe = {{ interval = \"50ms\", port = {}, rise = 1 }}",
+        address.port()
+    );
+    let forebay = before(&[backend.address()], &pool);
+    let mut client = Peer::connect(forebay.address("web"));
+    client.ask(b"hello").expect("served");
+    eventually(SOON, || probed.accepted() > 2);
+    drop(probed);
+    forebay.expect_said("the last backend is unhealthy");
+    let _probed = again(address, "probed");
+    forebay.expect_said("backend is healthy");
+    // Longer than the drain would have lasted.
+    client.stream().set_read_timeout(Some(Duration::from_millis(2500))).unwrap();
+    let silence = std::io::Read::read(&mut client.stream(), &mut [0]).unwrap_err();
+    assert_eq!(silence.kind(), std::io::ErrorKind::WouldBlock);
+    client.ask(b"still here").expect("served");
+}
+
+#[test]
+fn reloads_do_not_begin_a_count_anew() {
+    let (a, b) = (Backend::naming("a"), Backend::naming("b"));
+    let probe = "probe = { interval = \"200ms\", fast_interval = \"200ms\", fall = 5 }";
+    let file = |cap: usize| {
+        simple(&[a.address(), b.address()], &format!("{probe}\nmax_connections = {cap}"))
+    };
+    let forebay = Forebay::start(&file(100));
+    let address = a.address();
+    eventually(SOON, || a.accepted() > 1);
+    let other = b.address();
+    drop(a);
+    let mut cap = 100;
+    // Each takes less than the interval of the probes, which five in a row take a second to fail.
+    while !forebay.said().contains("backend is unhealthy") {
+        cap += 1;
+        assert!(cap < 1000, "never found: {}", forebay.said());
+        forebay.reload(&simple(&[address, other], &format!("{probe}\nmax_connections = {cap}")));
+    }
+    assert!(cap > 101, "{cap} reloads say nothing");
+}
+
+#[test]
+fn reloads_do_not_disturb_whom_they_do_not_concern() {
+    let backend = Backend::naming("a");
+    let file = |cap: usize| {
+        let lines = format!("probe = {{ interval = \"1h\" }}\nmax_connections = {cap}");
+        simple(&[backend.address()], &lines)
+    };
+    let forebay = Forebay::start(&file(1));
+    eventually(SOON, || backend.accepted() == 1);
+    // A probe that begins anew is made within a second.
+    for cap in 2..32 {
+        forebay.reload(&file(cap)).expect_applied();
+        pause(Duration::from_millis(100));
+    }
+    assert_eq!(backend.accepted(), 1);
+}
+
+#[test]
+fn other_settings_of_a_probe_hold_after_a_reload() {
+    let (a, b) = (Backend::naming("a"), Backend::naming("b"));
+    let all = [a.address(), b.address()];
+    let slow = "probe = { interval = \"1h\" }";
+    let forebay = Start::new(simple(&all, slow)).sessions().start();
+    eventually(SOON, || a.accepted() == 1 && b.accepted() == 1);
+    drop(a);
+    forebay.reload(&simple(&all, QUICK)).expect_applied();
+    forebay.expect_said("backend is unhealthy");
+    forebay.reload(&simple(&all, "")).expect_applied();
+    // Nobody is probed, so nobody is known to be unhealthy: the connect fails and moves on.
+    eventually(SOON, || {
+        assert_eq!(served_by(&forebay).as_deref(), Some("b"));
+        forebay.sessions().iter().any(|session| session.attempts == 2)
+    });
+}
+
+#[test]
+fn in_panic_all_are_used_and_no_session_is_cut() {
+    let (a, b, probed) = (Backend::naming("a"), Backend::naming("b"), Backend::silent());
+    let pool = format!(
+        "panic_threshold = \"50%\"\non_unhealthy = \"close\"\n\
+         probe = {{ interval = \"50ms\", port = {} }}",
+        probed.address().port()
+    );
+    let forebay = before(&[a.address(), b.address()], &pool);
+    let mut client = Peer::connect(forebay.address("web"));
+    client.line().expect("served");
+    eventually(SOON, || probed.accepted() > 2);
+    drop(probed);
+    forebay.expect_said("too few healthy backends: all are used");
+    eventually(SOON, || forebay.said().contains("the last backend is unhealthy"));
+    let visits: Vec<_> = (0..4).map(|_| served_by(&forebay)).collect();
+    assert!(visits.iter().all(Option::is_some), "{visits:?}");
+}
+
+#[test]
+fn who_refuses_clients_is_left_out_without_any_probe() {
+    let b = Backend::naming("b");
+    let (dead, held) = refusing_address();
+    let config =
+        simple(&[dead, b.address()], "eject = { failures = 3, time = \"1h\", max_time = \"1h\" }");
+    let forebay = Start::new(config).sessions().start();
+    let ejected = || forebay.said().contains("backend ejected");
+    eventually(SOON, || {
+        assert_eq!(served_by(&forebay).as_deref(), Some("b"), "it moves on");
+        ejected()
+    });
+    let before = forebay.sessions().len();
+    for _ in 0..10 {
+        assert_eq!(served_by(&forebay).as_deref(), Some("b"));
+    }
+    eventually(SOON, || forebay.sessions().len() >= before + 10);
+    let tried: Vec<u64> = forebay.sessions().iter().rev().take(8).map(|it| it.attempts).collect();
+    assert!(tried.iter().all(|&attempts| attempts == 1), "{tried:?}");
+    drop(held);
+}
+
+#[test]
+fn who_resets_clients_before_a_byte_is_left_out_too() {
+    let (bad, good) = (Backend::resetting(), Backend::naming("good"));
+    let forebay = before(
+        &[bad.address(), good.address()],
+        "eject = { failures = 3, time = \"1h\", max_time = \"1h\" }",
+    );
+    eventually(SOON, || {
+        assert_eq!(served_by(&forebay).as_deref(), Some("good"), "it moves on");
+        forebay.said().contains("backend ejected")
+    });
+    let before = bad.accepted();
+    for _ in 0..10 {
+        assert_eq!(served_by(&forebay).as_deref(), Some("good"));
+    }
+    assert_eq!(bad.accepted(), before);
+}
+
+#[test]
+fn the_only_backend_is_never_left_out() {
+    let (dead, held) = refusing_address();
+    let forebay = before(&[dead], "eject = { failures = 1 }");
+    for _ in 0..10 {
+        Peer::expect_rejection(forebay.address("web"));
+    }
+    drop(held);
+    let _back = again(dead, "back");
+    eventually(SOON, || served_by(&forebay).as_deref() == Some("back"));
+    assert!(!forebay.said().contains("ejected"), "{}", forebay.said());
+}
+
+/// The listener's pool of one backend that is not there, and what it says while it is down.
+fn down(when_down: &str, probe: &str) -> (Forebay, SocketAddr) {
+    let (address, held) = refusing_address();
+    let lines = format!("when_down = {when_down}\n{probe}");
+    let start = Start::new(simple(&[address], &lines)).sessions();
+    let forebay = start.start();
+    drop(held);
+    (forebay, address)
+}
+
+#[test]
+fn clients_wait_for_a_backend_and_lose_nothing() {
+    for probe in ["", QUICK] {
+        let (forebay, address) = down("{ hold = \"1m\" }", probe);
+        let mut clients: Vec<Peer> =
+            (0..20).map(|_| Peer::connect(forebay.address("web"))).collect();
+        clients.iter_mut().for_each(|client| client.send(b"sent while nobody was there"));
+        eventually(SOON, || forebay.said().contains("connect failed"));
+        let backend = Backend::at(address, |peer| {
+            let bytes = peer.read_some(64).unwrap();
+            peer.send(&bytes);
+        });
+        for client in &mut clients {
+            client.expect_then_eof(b"sent while nobody was there");
+        }
+        drop(backend);
+    }
+}
+
+#[test]
+fn who_has_waited_for_long_enough_is_refused() {
+    let (forebay, _) = down("{ hold = \"700ms\" }", QUICK);
+    let began = std::time::Instant::now();
+    Peer::expect_rejection(forebay.address("web"));
+    assert!(began.elapsed() >= Duration::from_millis(700), "{:?}", began.elapsed());
+    let session = forebay.only_session();
+    assert!(session.reason.contains("connect"), "{session:?}");
+}
+
+#[test]
+fn no_more_wait_than_may_and_who_leaves_makes_room() {
+    let (forebay, address) = down("{ hold = \"1m\", max = 2 }", "");
+    let mut held: Vec<Peer> = (0..2).map(|_| Peer::connect(forebay.address("web"))).collect();
+    held.iter().for_each(|client| forebay.expect_said(&format!("\"{}\"", client.local())));
+    Peer::expect_rejection(forebay.address("web"));
+    held.remove(0).reset();
+    eventually(SOON, || forebay.sessions().iter().any(|it| it.reason.contains("client_left")));
+    held.push(Peer::connect(forebay.address("web")));
+    let _back = again(address, "back");
+    for mut client in held {
+        assert_eq!(client.line().as_deref(), Some("back"));
+    }
+}
+
+#[test]
+fn they_go_on_one_after_the_other() {
+    let (forebay, address) = down("{ hold = \"1m\", release_rate = \"2/s\" }", QUICK);
+    let clients: Vec<Peer> = (0..6).map(|_| Peer::connect(forebay.address("web"))).collect();
+    forebay.expect_said("the last backend is unhealthy");
+    let began = std::time::Instant::now();
+    let _back = again(address, "back");
+    for mut client in clients {
+        assert_eq!(client.line().as_deref(), Some("back"));
+    }
+    // Two at once, and the other four at two a second.
+    assert!(began.elapsed() >= Duration::from_millis(1500), "{:?}", began.elapsed());
+}

