@@ -68,7 +68,7 @@ impl Crew {
                     self.threads.insert(number, thread);
                 }
                 Err(failure) => {
-                    self.dismiss(numbers.start..number);
+                    self.take_back(numbers.start..number);
                     return Err(failure);
                 }
             }
@@ -97,6 +97,16 @@ impl Crew {
             // One that is dead has nothing to give away.
             let _ = self.fleet.send(number, Command::Leave);
             self.gone.extend(self.threads.remove(&number).map(|thread| (number, thread)));
+        }
+    }
+
+    /// Ends workers that were started and are not to be after all, and waits for them: they have had
+    /// no sessions, and what they hold (descriptors above all) may be wanted next.
+    pub(super) fn take_back(&mut self, numbers: Range<usize>) {
+        self.dismiss(numbers.clone());
+        for thread in numbers.filter_map(|number| self.gone.remove(&number)) {
+            // One that dies of a fault while it ends has ended.
+            let _ = thread.join();
         }
     }
 

@@ -111,7 +111,7 @@ impl Plant {
         let (before, workers) = (self.crew.workers(), worker_count(&config));
         self.crew.hire(before..workers)?;
         let made = self.make(&config, &resolved, workers);
-        let (prepared, snapshot) = made.inspect_err(|_| self.crew.dismiss(before..workers))?;
+        let (prepared, snapshot) = made.inspect_err(|_| self.crew.take_back(before..workers))?;
         // From here on nothing can fail.
         let old = std::mem::replace(&mut self.config, config);
         self.resolved = resolved;
