@@ -72,6 +72,8 @@ pub struct Worker {
     pipes: Pipes<Pipe>,
     random: fastrand::Rng,
     now: Instant,
+    /// In this turn it has taken a new snapshot into use.
+    has_seen: bool,
     stopping: bool,
 }
 
@@ -107,6 +109,7 @@ impl Worker {
             pipes: Pipes::new(Pipe::open),
             random: fastrand::Rng::new(),
             now,
+            has_seen: false,
             stopping: false,
             snapshot,
             model,
@@ -156,6 +159,10 @@ impl Worker {
         }
         self.pulse().at(Work::Loop);
         self.end_doomed(SESSIONS);
+        if std::mem::take(&mut self.has_seen) {
+            let (worker, generation) = (self.number, self.snapshot.generation);
+            tracing::debug!(worker, generation, turn = ?self.now.elapsed(), "a new snapshot is in use");
+        }
     }
 
     /// Does what it was told. True exactly when there may be more: others have their turn first.
@@ -221,6 +228,7 @@ impl Worker {
 
     /// Takes a new snapshot into use. The one before is control's to free.
     fn see(&mut self, next: Arc<Snapshot>) {
+        self.has_seen = true;
         for listener in self.ears.see(&next) {
             self.stop_waiting_for(&listener);
         }

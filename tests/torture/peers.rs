@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 mod files;
 
-use files::{Front, envoy, haproxy, nginx};
+use files::{CLUSTERS, Front, envoy, envoy_clusters, haproxy, nginx};
 use rustix::process::Signal;
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
@@ -26,6 +26,8 @@ pub struct Peer {
     kind: Kind,
     server: Server,
     addresses: Vec<SocketAddr>,
+    /// What it was started with.
+    workers: Option<usize>,
     directory: TempDir,
 }
 
@@ -48,7 +50,8 @@ impl Peer {
             // Not by connecting: that would be a session.
             let listen = || setup.inside(|| addresses.iter().all(|own| listens(*own)));
             if let Some(server) = Server::start(&words, directory.path(), listen) {
-                return Self { kind, server, addresses, directory };
+                let workers = setup.workers;
+                return Self { kind, server, addresses, workers, directory };
             }
         }
         let said = std::fs::read_to_string(directory.path().join("server.log")).unwrap_or_default();
@@ -69,12 +72,13 @@ impl Proxy for Peer {
     }
 
     fn reload(&self, setup: &Setup<'_>) -> Result<(), String> {
+        let fronts = fronts_at(setup, &self.addresses);
         let signal = match self.kind {
             Kind::Haproxy => Signal::USR2,
             Kind::Nginx => Signal::HUP,
-            Kind::Envoy | Kind::Forebay { .. } => return Err("no reload of its file".to_owned()),
+            Kind::Envoy => return self.replace_clusters(&fronts, setup),
+            Kind::Forebay { .. } => panic!("Forebay is no peer of itself"),
         };
-        let fronts = fronts_at(setup, &self.addresses);
         command(self.kind, self.directory.path(), &fronts, setup);
         let before = children(self.server.id());
         Process::new(self.server.id()).signal(signal);
@@ -92,6 +96,25 @@ impl Proxy for Peer {
             // It has no signal that drains.
             Kind::Envoy | Kind::Forebay { .. } => Signal::TERM,
         });
+    }
+}
+
+impl Peer {
+    /// Has Envoy take other clusters into use, which are all that it takes anew from a file.
+    fn replace_clusters(&self, fronts: &[Front<'_>], setup: &Setup<'_>) -> Result<(), String> {
+        if setup.workers != self.workers {
+            return Err("its workers stay as many as they are".to_owned());
+        }
+        let home = self.directory.path();
+        let taken = || {
+            let said = std::fs::read_to_string(home.join("server.log")).unwrap_or_default();
+            said.matches("cds: added/updated").count()
+        };
+        let (before, new) = (taken(), home.join(".clusters"));
+        std::fs::write(&new, envoy_clusters(fronts, setup)).unwrap();
+        // It watches for a rename over its file.
+        std::fs::rename(new, home.join(CLUSTERS)).unwrap();
+        comes_true(SOON, || taken() > before).then_some(()).ok_or_else(|| "not taken".to_owned())
     }
 }
 
@@ -141,10 +164,17 @@ fn command(kind: Kind, home: &Path, fronts: &[Front<'_>], setup: &Setup<'_>) -> 
         }
         Kind::Nginx => words(&["nginx", "-c", &save("nginx.conf", nginx(home, fronts, setup))]),
         Kind::Envoy => {
-            let file = save("envoy.json", envoy(fronts, setup));
+            save(CLUSTERS, envoy_clusters(fronts, setup));
+            let file = save("envoy.json", envoy(home, fronts, setup));
             let workers = setup.workers.unwrap_or_else(cores).to_string();
-            let quiet = ["--disable-hot-restart", "-l", "warning"];
-            words(&[&["envoy"], &quiet[..], &["--concurrency", &workers, "-c", &file]].concat())
+            let options = [
+                "--disable-hot-restart",
+                "-l",
+                "warning",
+                "--component-log-level",
+                "upstream:info",
+            ];
+            words(&[&["envoy"], &options[..], &["--concurrency", &workers, "-c", &file]].concat())
         }
         Kind::Forebay { .. } => panic!("Forebay is no peer of itself"),
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::STREAM_MODULE;
 use crate::proxy::Setup;
@@ -74,19 +74,12 @@ pub fn nginx(home: &Path, fronts: &[Front<'_>], setup: &Setup<'_>) -> String {
     text + "}\n"
 }
 
-/// Envoy's.
-pub fn envoy(fronts: &[Front<'_>], setup: &Setup<'_>) -> String {
-    let at = |address: SocketAddr| {
-        json!({ "socket_address": {
-            "address": address.ip().to_string(), "port_value": address.port() } })
-    };
-    let connect = setup.connect.unwrap_or(Duration::from_secs(5)).as_secs_f64();
-    // 128 and 1,024 are its defaults.
-    let (backlog, most) = setup.sessions.map_or((128, 1024), |n| (4096, n));
-    // TCP_USER_TIMEOUT of tcp(7), which connections inherit from the socket that accepted them.
-    let option = |it: Duration| json!({ "level": 6, "name": 18, "int_value": it.as_millis(), "state": "STATE_PREBIND" });
-    let options: Vec<_> = setup.dead_peer.into_iter().map(option).collect();
-    let bind = setup.dead_peer.map(|_| json!({ "socket_options": options }));
+/// Envoy's. Where it is to be reloaded its clusters are in a file of their own, which it watches: that
+/// is all it takes anew from files of the same process.
+pub fn envoy(home: &Path, fronts: &[Front<'_>], setup: &Setup<'_>) -> String {
+    // 128 is its default; so are 1,024 sessions.
+    let backlog = if setup.sessions.is_some() { 4096 } else { 128 };
+    let options = envoy_options(setup.dead_peer);
     let listener = |Front { name, own, .. }: &Front<'_>| {
         let filter = json!({ "name": "tcp", "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
@@ -95,6 +88,36 @@ pub fn envoy(fronts: &[Front<'_>], setup: &Setup<'_>) -> String {
             "socket_options": options,
             "filter_chains": [{ "filters": [filter] }] })
     };
+    let listeners = fronts.iter().map(listener).collect::<Vec<_>>();
+    if !setup.reloads {
+        let clusters = clusters(fronts, setup);
+        let resources = json!({ "listeners": listeners, "clusters": clusters });
+        return json!({ "static_resources": resources }).to_string();
+    }
+    let source = json!({ "resource_api_version": "V3",
+        "path_config_source": { "path": home.join(CLUSTERS) } });
+    json!({ "node": { "id": "one", "cluster": "one" },
+        "static_resources": { "listeners": listeners },
+        "dynamic_resources": { "cds_config": source } })
+    .to_string()
+}
+
+/// The file of Envoy's clusters, in its directory.
+pub const CLUSTERS: &str = "clusters.json";
+
+/// What is in it.
+pub fn envoy_clusters(fronts: &[Front<'_>], setup: &Setup<'_>) -> String {
+    let mut clusters = clusters(fronts, setup);
+    for cluster in &mut clusters {
+        cluster["@type"] = json!("type.googleapis.com/envoy.config.cluster.v3.Cluster");
+    }
+    json!({ "resources": clusters }).to_string()
+}
+
+fn clusters(fronts: &[Front<'_>], setup: &Setup<'_>) -> Vec<Value> {
+    let most = setup.sessions.unwrap_or(1024);
+    let connect = setup.connect.unwrap_or(Duration::from_secs(5)).as_secs_f64();
+    let bind = setup.dead_peer.map(|it| json!({ "socket_options": envoy_options(Some(it)) }));
     let cluster = |Front { name, backends, .. }: &Front<'_>| {
         let endpoint = |it: &SocketAddr| json!({ "endpoint": { "address": at(*it) } });
         let endpoints: Vec<_> = backends.iter().map(endpoint).collect();
@@ -104,8 +127,17 @@ pub fn envoy(fronts: &[Front<'_>], setup: &Setup<'_>) -> String {
             "load_assignment": {
                 "cluster_name": name, "endpoints": [{ "lb_endpoints": endpoints }] } })
     };
-    json!({ "static_resources": {
-        "listeners": fronts.iter().map(listener).collect::<Vec<_>>(),
-        "clusters": fronts.iter().map(cluster).collect::<Vec<_>>() } })
-    .to_string()
+    fronts.iter().map(cluster).collect()
+}
+
+/// TCP_USER_TIMEOUT of tcp(7), which connections inherit from the socket that accepted them.
+fn envoy_options(dead_peer: Option<Duration>) -> Vec<Value> {
+    let option = |it: Duration| json!({ "level": 6, "name": 18, "int_value": it.as_millis(), "state": "STATE_PREBIND" });
+    dead_peer.into_iter().map(option).collect()
+}
+
+/// A socket's address as Envoy has it.
+fn at(address: SocketAddr) -> Value {
+    json!({ "socket_address": {
+        "address": address.ip().to_string(), "port_value": address.port() } })
 }

@@ -75,6 +75,8 @@ fn stop_under_arrivals(kind: Kind, workers: usize) -> Fates {
     stage.start(&Setup {
         workers: Some(workers),
         drain: Some(SOON),
+        // Room for all of them in the kernel's queue.
+        sessions: Some(2000),
         within: Some((&right, RIGHT.into())),
         ..Setup::before(&[backend.address()])
     });
