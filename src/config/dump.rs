@@ -7,7 +7,8 @@ use super::address::ranges;
 use super::node::{Entry, Node, Table, Value};
 use super::units::{show_duration, show_rate, show_size};
 use super::{
-    Choice, Config, Eject, Keepalive, Listener, OnRemove, PerSource, Pool, ProbeSettings, WhenDown,
+    Choice, Config, Eject, Keepalive, Listener, OnRemove, PerSource, Pool, ProbeSettings, Queue,
+    WhenDown,
 };
 
 /// Everything that is in force, defaults and includes filled in; what has no value is left out, and
@@ -67,10 +68,13 @@ fn dump_pool(out: &mut Out, pool: &Pool) {
     out.key("balance", choice(&pool.balance));
     let connect = &pool.connect;
     let (timeout, deadline) = (duration(connect.timeout), duration(connect.deadline));
-    let attempts = connect.attempts;
+    let hedge = connect.hedge.map_or_else(|| text("off"), duration);
+    let (attempts, budget) = (connect.attempts, connect.retry_budget);
     out.key(
         "connect",
-        format!("{{ timeout = {timeout}, attempts = {attempts}, deadline = {deadline} }}"),
+        format!(
+            "{{ timeout = {timeout}, attempts = {attempts}, retry_budget = \"{budget}%\", hedge = {hedge}, deadline = {deadline} }}"
+        ),
     );
     out.key("timeout", timeouts(pool));
     out.optional("max_connections", pool.max_connections);
@@ -85,6 +89,7 @@ fn dump_pool(out: &mut Out, pool: &Pool) {
     out.key("eject", pool.eject.as_ref().map_or_else(off, eject));
     out.key("on_unhealthy", on_remove(pool.on_unhealthy));
     out.key("panic_threshold", text(&format!("{}%", pool.panic_threshold)));
+    out.key("queue", pool.queue.as_ref().map_or_else(off, queue));
     out.key("when_down", pool.when_down.as_ref().map_or_else(off, when_down));
     out.key("slow_start", pool.slow_start.map_or_else(|| text("off"), duration));
     for backend in &pool.backends {
@@ -151,6 +156,10 @@ pub(super) fn eject(it: &Eject) -> String {
         duration(it.max_time),
         it.max_ejected
     )
+}
+
+pub(super) fn queue(it: &Queue) -> String {
+    format!("{{ max = {}, timeout = {} }}", it.max, duration(it.timeout))
 }
 
 pub(super) fn when_down(it: &WhenDown) -> String {

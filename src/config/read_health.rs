@@ -1,4 +1,4 @@
-//! Reads `probe`, `eject` and `when_down` of a pool.
+//! Reads `probe`, `eject`, `queue` and `when_down` of a pool.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::address;
 use super::problem::Problem;
 use super::read_choice::choice;
 use super::reader::Section;
-use super::{Choice, Eject, ProbeSettings, Rate, WhenDown};
+use super::{Choice, Eject, ProbeSettings, Queue, Rate, WhenDown};
 
 /// What is measured if nothing else is asked for.
 const KIND: &str = "tcp";
@@ -39,6 +39,14 @@ pub(super) fn eject(section: &Section<'_>) -> Option<Eject> {
         time,
         max_time: max_time.unwrap_or(Duration::from_secs(300).max(time)),
         max_ejected: table.text("max_ejected", super::units::percent).unwrap_or(50),
+    })
+}
+
+pub(super) fn queue(section: &Section<'_>) -> Option<Queue> {
+    let table = section.switch("queue", false)?;
+    Some(Queue {
+        max: table.count("max").unwrap_or(1000),
+        timeout: table.duration("timeout").unwrap_or(Duration::from_secs(5)),
     })
 }
 

@@ -72,6 +72,7 @@ pub(super) fn read_settings(section: &Section<'_>) -> Pool {
         on_unhealthy: on_remove(section, "on_unhealthy", OnRemove::Keep),
         panic_threshold: section.text("panic_threshold", units::percent).unwrap_or(0),
         slow_start: section.timeout("slow_start").unwrap_or(None),
+        queue: read_health::queue(section),
         when_down: read_health::when_down(section),
         backends: Vec::new(),
     }
@@ -98,7 +99,13 @@ fn connect(section: &Section<'_>) -> Connect {
         let message = "`deadline` ends before the first attempt may: it is under `timeout`";
         section.notes().add(Problem::warning(item.place(), message));
     }
-    Connect { timeout, attempts, deadline }
+    let retry_budget = section.text("retry_budget", units::percent).unwrap_or(20);
+    let hedge = section.timeout("hedge").unwrap_or(None);
+    if let Some(item) = section.find("hedge").filter(|_| hedge.is_some_and(|it| it >= timeout)) {
+        let message = "`hedge` has no effect: an attempt ends before by `timeout`";
+        section.notes().add(Problem::warning(item.place(), message));
+    }
+    Connect { timeout, attempts, retry_budget, hedge, deadline }
 }
 
 fn timeouts(section: &Section<'_>) -> Timeouts {

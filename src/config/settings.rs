@@ -208,6 +208,8 @@ pub struct Pool {
     pub panic_threshold: u8,
     /// How long the share of a backend rises that is new, or is used again.
     pub slow_start: Option<Duration>,
+    /// How clients wait while no backend has room; `None`: they do not.
+    pub queue: Option<Queue>,
     /// How clients wait while no backend can be used; `None`: they do not.
     pub when_down: Option<WhenDown>,
     /// The destinations, in the order of the file.
@@ -264,6 +266,15 @@ pub struct Eject {
     pub max_ejected: u8,
 }
 
+/// How clients wait while every backend that could be used has all the sessions it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queue {
+    /// At most so many.
+    pub max: u32,
+    /// At most so long.
+    pub timeout: Duration,
+}
+
 /// How clients wait while no backend can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WhenDown {
@@ -282,6 +293,10 @@ pub struct Connect {
     pub timeout: Duration,
     /// Candidates tried for one session.
     pub attempts: u32,
+    /// Attempts beyond the first of each session, in percent of those firsts.
+    pub retry_budget: u8,
+    /// After so long without an answer another backend is tried beside.
+    pub hedge: Option<Duration>,
     /// Bound on all attempts together.
     pub deadline: Duration,
 }

@@ -50,6 +50,8 @@ fn tell(changed: &Changed, view: &PoolView) {
 
 /// Looks whether health counts.
 fn judge(pool: &Pool, view: &PoolView, departures: &mut Departures) {
+    // Who waits for room may find it where there was none.
+    view.pool.queue.room(usize::MAX);
     let panics = view.is_below(pool.panic_threshold);
     if view.pool.panicking.swap(panics, Relaxed) == panics {
         return;

@@ -12,7 +12,8 @@ use self::choosers::{Chooser, Choosers, Listed, choosers, endpoints};
 use super::guards::choose_all;
 use super::{
     Backend, Counters, Endpoint, Guards, Health, Limit, Listener, ListenerView, Member, NoWaiters,
-    Pool, PoolView, Pools, RateLimiter, Snapshot, SocketId, Sources, Throttle, Wake,
+    Pool, PoolView, Pools, Queue, RateLimiter, Retries, Snapshot, SocketId, Sources, Throttle,
+    Wake,
 };
 use crate::balance::Balancer;
 use crate::config::{self, BackendAddress, Choice, Config};
@@ -258,9 +259,12 @@ impl Objects {
         chooser: Chooser<'_>,
     ) -> PoolView {
         let pool = self.pools.entry(Arc::clone(&settings.name)).or_insert_with(|| {
+            let queue = Arc::new(Queue::new(Arc::clone(&self.wake)));
             Arc::new(Pool {
                 name: Arc::clone(&settings.name),
-                limit: Arc::new(Limit::new(None, Arc::new(NoWaiters))),
+                limit: Arc::new(Limit::new(None, Arc::clone(&queue) as Arc<dyn Wake>)),
+                queue,
+                retries: Retries::new(self.epoch),
                 panicking: AtomicBool::new(false),
                 ejecting: AtomicBool::new(false),
                 held: Arc::new(Limit::new(None, Arc::new(NoWaiters))),
@@ -269,10 +273,11 @@ impl Objects {
             })
         });
         pool.limit.set_max(settings.max_connections);
+        pool.queue.set_max(settings.queue.map(|queue| queue.max));
         pool.held.set_max(settings.when_down.map(|when_down| when_down.max));
         pool.release.set(settings.when_down.map(|it| it.release_rate), Instant::now());
         let pool = Arc::clone(pool);
-        let members = self.members(settings, chooser.among);
+        let members = self.members(settings, chooser.among, &pool.queue);
         let tiers: BTreeSet<u32> = members.iter().map(|member| member.tier).collect();
         PoolView {
             pool,
@@ -289,17 +294,24 @@ impl Objects {
             eject: settings.eject,
             tiers: tiers.into_iter().collect(),
             slow_start: settings.slow_start,
+            wait: settings.queue.map(|queue| queue.timeout),
             hold: settings.when_down.map(|when_down| when_down.hold),
             fallback,
         }
     }
 
     /// The backends of these identities, named by the generation that is being made.
-    fn members(&mut self, settings: &config::Pool, listed: Vec<Listed<'_>>) -> Vec<Member> {
+    fn members(
+        &mut self,
+        settings: &config::Pool,
+        listed: Vec<Listed<'_>>,
+        queue: &Arc<Queue>,
+    ) -> Vec<Member> {
         let age = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
         let of_pool = self.backends.entry(Arc::clone(&settings.name)).or_default();
         let member = |(endpoint, entry): Listed<'_>| {
-            let known = of_pool.entry(endpoint).or_insert_with_key(Known::at);
+            let known =
+                of_pool.entry(endpoint).or_insert_with_key(|endpoint| Known::at(endpoint, queue));
             // Those of the first snapshot are all as new as each other.
             if known.named == 0 && self.generation > 1 {
                 known.backend.health.begin(age);
@@ -314,11 +326,11 @@ impl Objects {
 }
 
 impl Known {
-    fn at(endpoint: &Endpoint) -> Self {
+    fn at(endpoint: &Endpoint, queue: &Arc<Queue>) -> Self {
         let backend = Backend {
             name: endpoint.to_string().into(),
             endpoint: endpoint.clone(),
-            limit: Arc::new(Limit::new(None, Arc::new(NoWaiters))),
+            limit: Arc::new(Limit::new(None, Arc::clone(queue) as Arc<dyn Wake>)),
             health: Health::default(),
             counters: Counters::default(),
         };

@@ -24,6 +24,13 @@ pub trait Wake: Send + Sync {
     /// Wakes the worker of this number, which is below [`WORKERS_MAX`]. Called from any thread, with
     /// no lock held; it may do a system call but must not block.
     fn wake(&self, worker: usize);
+
+    /// Calls a session of that worker which waits in a [`Queue`](super::Queue) and is its first, by
+    /// what the worker knows it by. Called as `wake` is.
+    fn call(&self, _worker: usize, _session: usize) {}
+
+    /// Told whenever so many permits have come free. Called as `wake` is.
+    fn freed(&self, _permits: usize) {}
 }
 
 /// For a limit that nobody waits for.
@@ -86,6 +93,12 @@ impl Limit {
         halves(self.state.load(Relaxed)).1
     }
 
+    /// True exactly when there is no room now.
+    pub fn is_full(&self) -> bool {
+        let (max, current) = halves(self.state.load(SeqCst));
+        current >= max
+    }
+
     /// How often [`Self::acquire`] found no room.
     pub fn refused(&self) -> u64 {
         self.refused.load(Relaxed)
@@ -99,6 +112,7 @@ impl Limit {
         // The closure never declines, so both results are the state before.
         let (Ok(before) | Err(before)) = self.state.fetch_update(SeqCst, SeqCst, keep_current);
         let room = max.unwrap_or(u32::MAX).saturating_sub(halves(before).1) as usize;
+        self.wake.freed(room);
         for _ in 0..room.min(WORKERS_MAX) {
             if !self.wake_one() {
                 break;
@@ -165,6 +179,7 @@ impl Limit {
     fn release(&self) {
         let before = self.state.fetch_sub(1, SeqCst);
         debug_assert!(halves(before).1 > 0, "a permit was given back twice");
+        self.wake.freed(1);
         self.wake_one();
     }
 

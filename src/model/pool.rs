@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::Duration;
 
 use super::possible::Possible;
-use super::{Backend, Counters, Limit, Permit, RateLimiter};
+use super::{Backend, Counters, Limit, Permit, Queue, RateLimiter, Retries};
 use crate::balance::{Ask, Candidates, Selector};
 use crate::config::{Connect, Eject, State, Timeouts};
 use crate::net::ConnectOptions;
@@ -24,6 +24,10 @@ pub struct Pool {
     pub limit: Arc<Limit>,
     /// True exactly when so few backends are healthy that health is not looked at.
     pub panicking: AtomicBool,
+    /// Sessions that wait for a backend to have room.
+    pub queue: Arc<Queue>,
+    /// `connect.retry_budget`
+    pub retries: Retries,
     /// `when_down.max`: clients that wait because no backend can be used.
     pub held: Arc<Limit>,
     /// `when_down.release_rate`
@@ -63,6 +67,8 @@ pub struct PoolView {
     pub selector: Box<dyn Selector>,
     /// When a member is left out for what its sessions met.
     pub eject: Option<Eject>,
+    /// How long clients wait while no backend has room.
+    pub wait: Option<Duration>,
     /// How long clients wait while no backend can be used.
     pub hold: Option<Duration>,
     /// Every `priority` that members have, the lowest first.
@@ -118,6 +124,11 @@ impl PoolView {
     /// do if it had room.
     pub fn is_down(&self, now: u64) -> bool {
         self.is_exhausted(&[], now) && self.fallback.as_ref().is_none_or(|it| it.is_down(now))
+    }
+
+    /// True exactly when a session may try one more of its backends, which is counted then.
+    pub fn may_retry(&self, now: u64) -> bool {
+        self.pool.retries.may_retry(self.connect.retry_budget, now)
     }
 
     fn pick_among(&self, ask: &Ask, possible: &Possible<'_>) -> Option<(Arc<Backend>, Permit)> {

@@ -35,8 +35,10 @@ pub enum Cause {
     SourceLimit,
     /// `max_connections` or `rate` of the process or the listener, with `over = "reject"`.
     Limit,
-    /// `max_connections` of the pool or of all its backends.
+    /// `max_connections` of the pool or of all its backends; with a `queue`, that is full.
     PoolLimit,
+    /// `queue.timeout`
+    QueueTimeout,
     /// No descriptor, memory or port was left.
     Resources,
     /// The time to drain was over.
@@ -71,7 +73,7 @@ pub struct EndReason {
 
 impl Cause {
     /// Every cause, in the order of their discriminants.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Finished,
         Self::ClientReset,
         Self::UpstreamReset,
@@ -88,6 +90,7 @@ impl Cause {
         Self::SourceLimit,
         Self::Limit,
         Self::PoolLimit,
+        Self::QueueTimeout,
         Self::Resources,
         Self::Shutdown,
         Self::Ended,
@@ -113,6 +116,7 @@ impl Cause {
             Self::SourceLimit => "source_limit",
             Self::Limit => "limit",
             Self::PoolLimit => "pool_limit",
+            Self::QueueTimeout => "queue_timeout",
             Self::Resources => "resources",
             Self::Shutdown => "shutdown",
             Self::Ended => "ended",

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
-use mio::{Registry, Waker};
+use mio::{Registry, Token, Waker};
 
 use super::table::{Entrance, Entry};
 use super::token::About;
@@ -42,6 +42,8 @@ pub enum Command {
     Serve(Box<Accepted>),
     /// Go on with this session, which another worker had.
     Take(Box<Moving>),
+    /// There may be room for the session of this token, which is the first that waits for it.
+    GoOn(Token),
     /// Reset sessions.
     EndSessions(Whom, Cause),
     /// Give all sessions to other workers, then leave the loop.
@@ -232,6 +234,11 @@ impl Wake for Fleet {
             post.permit_free.store(true, Ordering::Release);
             let _ = post.waker.wake();
         }
+    }
+
+    fn call(&self, worker: usize, session: usize) {
+        // One that is on its way to another worker looks for room once it is there.
+        let _ = self.send(worker, Command::GoOn(Token(session)));
     }
 }
 

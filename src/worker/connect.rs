@@ -15,7 +15,7 @@ use super::table::{Entry, Route};
 use super::token::{About, Key};
 use super::{Rounding, Worker};
 use crate::balance::Ask;
-use crate::model::{Backend, Picked, PoolView, Work};
+use crate::model::{Backend, Permit, Picked, PoolView, Work};
 use crate::net::{self, Attempt, Socket, is_exhaustion, is_out_of_ports};
 use crate::plugin::{Cause, EndReason, Phase};
 use crate::session::{ConnectFailure, Session, Turn, Who};
@@ -27,7 +27,7 @@ const RETRY: Duration = Duration::from_millis(100);
 pub(super) const READ: Interest = Interest::READABLE.add(Interest::PRIORITY);
 
 /// How an attempt went, as far as it is known at once.
-enum Begun {
+pub(super) enum Begun {
     Yes,
     /// The backend would not have it: the next one.
     Failed(io::ErrorKind),
@@ -99,7 +99,7 @@ impl Worker {
     /// Connects a session to the next candidate, and ends it when there is none. Candidates are those
     /// of the snapshot of now, unless that does not have the pool any more.
     pub(super) fn connect(&mut self, key: Key, early: bool) {
-        if !self.may_go_on(key) {
+        if self.go_on_with_hedge(key) || !self.may_go_on(key) || !self.has_its_turn(key) {
             return;
         }
         loop {
@@ -136,7 +136,19 @@ impl Worker {
         let Some(entry) = self.table.get_mut(key) else { return };
         entry.connected = None;
         let Some((backend, permit)) = entry.route.backend.take() else { return };
+        self.note_failed(key, backend, permit, failure);
+    }
+
+    /// Notes that a backend would not do for a session.
+    pub(super) fn note_failed(
+        &mut self,
+        key: Key,
+        backend: Arc<Backend>,
+        permit: Permit,
+        failure: ConnectFailure,
+    ) {
         drop(permit);
+        let Some(entry) = self.table.get_mut(key) else { return };
         let view = self.snapshot.pools.get(&entry.route.pool.name);
         let ejected = view.filter(|_| failure.is_the_backends());
         let connected = failure == ConnectFailure::ResetUnused;
@@ -155,23 +167,37 @@ impl Worker {
             failure = %failure,
             "connect failed",
         );
-        entry.route.tried.push(backend);
+        entry.route.aside().tried.push(backend);
         entry.route.last_failure = Some(failure);
     }
 
     fn begin(&mut self, key: Key, backend: &Backend, early: bool) -> Begun {
         let Some(entry) = self.table.get_mut(key) else { return Begun::Yes };
         let Some(view) = entry.route.view.clone() else { return Begun::Yes };
+        match self.open(key, backend, &view, early) {
+            Ok(Attempt::Connected(socket)) => self.attach(key, socket, &view, true),
+            Ok(Attempt::Pending(socket)) => self.attach(key, socket, &view, false),
+            Err(begun) => begun,
+        }
+    }
+
+    /// Begins to connect to a backend.
+    pub(super) fn open(
+        &mut self,
+        key: Key,
+        backend: &Backend,
+        view: &PoolView,
+        early: bool,
+    ) -> Result<Attempt, Begun> {
+        let Some(entry) = self.table.get_mut(key) else { return Err(Begun::Yes) };
         let follows = backend.endpoint.follows_client();
         let local_port = follows.then(|| entry.session.client_stream().local_port()).flatten();
         let Some(destination) = backend.endpoint.destination(local_port) else {
-            return Begun::Failed(io::ErrorKind::AddrNotAvailable);
+            return Err(Begun::Failed(io::ErrorKind::AddrNotAvailable));
         };
-        match net::connect(&destination, &view.options, early) {
-            Ok(Attempt::Connected(socket)) => self.attach(key, socket, &view, true),
-            Ok(Attempt::Pending(socket)) => self.attach(key, socket, &view, false),
-            Err(error) if is_exhaustion(&error) => Begun::Exhausted,
-            Err(error) => {
+        net::connect(&destination, &view.options, early).map_err(|error| match error {
+            error if is_exhaustion(&error) => Begun::Exhausted,
+            error => {
                 if is_out_of_ports(&error) {
                     self.gauges().out_of_ports.add(1);
                     if self.model.complaints.may_speak(self.model.epoch, self.now) {
@@ -181,7 +207,7 @@ impl Worker {
                 }
                 Begun::Failed(error.kind())
             }
-        }
+        })
     }
 
     fn attach(&mut self, key: Key, socket: Socket, view: &PoolView, connected: bool) -> Begun {
@@ -201,6 +227,7 @@ impl Worker {
             self.make_ready(key);
         } else {
             entry.session.connect_started(socket, now + view.connect.timeout);
+            entry.hedge_later(now);
             self.arm(key);
         }
         Begun::Yes
@@ -229,7 +256,6 @@ impl Route {
             view: Some(view),
             pool_permit: None,
             backend: None,
-            tried: Vec::new(),
             attempts: 0,
             last_failure: None,
             aside: None,
@@ -249,19 +275,20 @@ impl Route {
             // Without a view the pool is not there any more.
             let Some(view) = self.view.clone() else { return Err(self.failed(Cause::NoBackend)) };
             let refused = if self.attempts < self.most_attempts {
+                if self.is_retry(&view) && !view.may_retry(now) {
+                    return Err(self.failed(Cause::ConnectFailed));
+                }
                 match self.take(&view, ask, now) {
                     Ok(backend) => return Ok(backend),
                     Err(refused) => refused,
                 }
-            } else if view.is_exhausted(&self.tried, now) {
+            } else if view.is_exhausted(self.tried(), now) {
                 Cause::ConnectFailed
             } else {
                 return Err(self.failed(Cause::ConnectFailed));
             };
             let Some(fallback) = view.fallback.clone() else { return Err(self.failed(refused)) };
-            if view.hold.is_some() {
-                self.aside.get_or_insert_with(|| Aside::of(&view.pool));
-            }
+            self.aside();
             self.pool_permit = None;
             self.most_attempts = self.attempts + fallback.connect.attempts;
             self.pool = Arc::clone(&fallback.pool);
@@ -269,20 +296,46 @@ impl Route {
         }
     }
 
+    /// True exactly when it has made an attempt in this pool already.
+    fn is_retry(&self, view: &PoolView) -> bool {
+        self.attempts + view.connect.attempts > self.most_attempts
+    }
+
     /// A candidate of this very pool, under its limits.
     fn take(&mut self, view: &PoolView, ask: &Ask, now: u64) -> Result<Arc<Backend>, Cause> {
-        if self.pool_permit.is_none() {
-            self.pool_permit = Some(self.pool.limit.acquire().ok_or(Cause::PoolLimit)?);
+        if !self.may_pick(view) {
+            return Err(Cause::PoolLimit);
         }
-        match view.pick(ask, &self.tried, now) {
+        // A permit that is given back calls whoever waits, so none is taken in vain.
+        if self.pool_permit.is_none() && self.pool.limit.is_full() {
+            return Err(Cause::PoolLimit);
+        }
+        match view.pick(ask, self.tried(), now) {
             Picked::Backend(backend, permit) => {
+                if self.pool_permit.is_none() {
+                    self.pool_permit = Some(self.pool.limit.acquire().ok_or(Cause::PoolLimit)?);
+                }
+                if !self.is_retry(view) {
+                    view.pool.retries.note_first(now);
+                }
                 self.attempts += 1;
                 self.backend = Some((Arc::clone(&backend), permit));
+                self.leave_the_line();
                 Ok(backend)
             }
             Picked::Full => Err(Cause::PoolLimit),
             Picked::None => Err(Cause::NoBackend),
         }
+    }
+
+    /// Backends that this session has tried and left.
+    pub(super) fn tried(&self) -> &[Arc<Backend>] {
+        self.aside.as_ref().map_or(&[], |aside| &aside.tried)
+    }
+
+    /// What it remembers, from now on.
+    pub(super) fn aside(&mut self) -> &mut Aside {
+        self.aside.get_or_insert_with(|| Aside::of(&self.pool))
     }
 
     /// The cause of an end without upstream: what the last attempt met, if there was one.

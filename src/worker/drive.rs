@@ -70,6 +70,7 @@ impl Worker {
     /// nothing was refused, and taking it back would cost a system call.
     fn watch(&mut self, key: Key) {
         self.keep_alive(key);
+        self.hedge(key);
         self.arm(key);
         let Some(entry) = self.table.get_mut(key) else { return };
         let interest = Interest::READABLE | Interest::PRIORITY | Interest::WRITABLE;
@@ -109,7 +110,7 @@ impl Worker {
     /// finds nothing due and is armed anew, so that moving bytes costs no timer.
     pub(super) fn arm(&mut self, key: Key) {
         let Some(entry) = self.table.get_mut(key) else { return };
-        let deadlines = [entry.session.deadline(), entry.keepalive_due()];
+        let deadlines = [entry.session.deadline(), entry.keepalive_due(), entry.hedge_due()];
         let Some(deadline) = deadlines.into_iter().flatten().min() else { return };
         let tick = self.tick(deadline, Rounding::Up);
         if self.wheel.armed(key.index).is_none_or(|armed| tick < armed) {

@@ -1,35 +1,61 @@
-//! Sessions for which no backend can be used: those of a pool that says so wait, and are let go on
+//! Sessions for which no backend can be used: those of a pool with `when_down` wait, and are let go on
 //! one after the other once there is one again.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::Worker;
+use super::hedge::Hedge;
 use super::token::Key;
-use crate::model::{Permit, Pool, PoolView};
+use crate::model::{Backend, Permit, Pool, PoolView, Ticket};
 use crate::plugin::{Cause, EndReason, Phase};
 
 /// What a session remembers that did not find its upstream straight away.
 #[derive(Debug)]
 pub(super) struct Aside {
     /// The pool that it was given to.
-    home: Arc<Pool>,
+    pub(super) home: Arc<Pool>,
+    /// Backends that it has tried and left.
+    pub(super) tried: Vec<Arc<Backend>>,
     /// When it has waited for long enough, and what it met at first.
     bound: Option<(Instant, Cause)>,
     /// The right to wait, while it does.
     pub(super) held: Option<Permit>,
+    /// When a second connect is to begin.
+    pub(super) hedge_at: Option<Instant>,
+    /// The second connect.
+    pub(super) hedge: Option<Hedge>,
+    /// Its place in the line, while it stands there.
+    pub(super) ticket: Option<Ticket>,
+    /// When it has stood there for long enough.
+    pub(super) line_until: Option<Instant>,
 }
 
 impl Aside {
     pub(super) fn of(home: &Arc<Pool>) -> Box<Self> {
-        Box::new(Self { home: Arc::clone(home), bound: None, held: None })
+        let home = Arc::clone(home);
+        Box::new(Self {
+            home,
+            tried: Vec::new(),
+            bound: None,
+            held: None,
+            hedge_at: None,
+            hedge: None,
+            ticket: None,
+            line_until: None,
+        })
     }
 }
 
 impl Worker {
     /// No upstream can be had: the session waits for one, or ends.
     pub(super) fn give_up(&mut self, key: Key, cause: Cause) {
-        if self.hold(key, cause) {
+        let stands = self.table.get_mut(key).is_some_and(|entry| entry.route.ticket().is_some());
+        if stands && cause == Cause::ConnectTimeout {
+            let cause = Cause::QueueTimeout;
+            return self.end(key, EndReason { cause, phase: Phase::Connect });
+        }
+        if self.stand_in_line(key, cause) || self.hold(key, cause) {
             return;
         }
         let aside = self.table.get_mut(key).and_then(|entry| entry.route.aside.as_ref());
@@ -48,6 +74,7 @@ impl Worker {
         let Some(view) = self.snapshot.pools.get(&home.name) else { return false };
         let Some(hold) = view.hold else { return false };
         let aside = route.aside.get_or_insert_with(|| Aside::of(&view.pool));
+        aside.ticket = None;
         let (until, _) = *aside.bound.get_or_insert((self.now + hold, cause));
         if aside.held.is_none() {
             aside.held = view.pool.held.acquire();
@@ -80,11 +107,7 @@ impl Worker {
 impl super::table::Route {
     /// As if it had tried nothing yet.
     fn begin_anew(&mut self, view: &Arc<PoolView>) {
-        self.pool = Arc::clone(&view.pool);
-        self.view = Some(Arc::clone(view));
-        self.pool_permit = None;
-        self.backend = None;
-        self.tried.clear();
-        self.most_attempts = self.attempts + view.connect.attempts;
+        self.go_home(view);
+        self.aside().tried.clear();
     }
 }

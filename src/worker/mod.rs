@@ -10,8 +10,10 @@ mod connect;
 mod drive;
 mod ears;
 mod end;
+mod hedge;
 mod hold;
 mod judge;
+mod line;
 mod moving;
 mod table;
 mod tell;
@@ -182,6 +184,9 @@ impl Worker {
         match About::from(event.token()) {
             About::Waker => {}
             About::Ear(index) => self.ears.heard(index),
+            About::Hedge(key) => {
+                self.guard(key, |worker| worker.hear_of_hedge(key, event.is_error()));
+            }
             About::Session(key, who) => {
                 let Some(entry) = self.table.get_mut(key) else { return };
                 entry.session.event(
@@ -211,6 +216,7 @@ impl Worker {
             Command::Retire { id, reset_after } => self.ears.retire(id, reset_after),
             Command::Serve(accepted) => self.serve(*accepted),
             Command::Take(moving) => self.take(*moving),
+            Command::GoOn(token) => self.go_on(token),
             Command::EndSessions(whom, cause) => self.doom(&whom, cause),
             Command::Leave => self.leave(),
             Command::Stop => self.stopping = true,

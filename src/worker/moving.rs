@@ -11,6 +11,7 @@ use mio::unix::SourceFd;
 use super::Worker;
 use super::command::{Command, Counted, Moving};
 use super::connect::READ;
+use super::line::moved;
 use super::table::Entry;
 use super::token::{About, Key};
 use crate::plugin::{Cause, EndReason};
@@ -66,8 +67,9 @@ impl Worker {
     }
 
     fn give(&mut self, key: Key) {
-        let Some(entry) = self.table.remove(key) else { return };
+        let Some(mut entry) = self.table.remove(key) else { return };
         self.wheel.disarm(key.index);
+        entry.drop_hedge();
         let streams = [Some(entry.session.client_stream()), entry.session.upstream_stream()];
         for stream in streams.into_iter().flatten() {
             // Fails only for one that was never registered.
@@ -85,6 +87,7 @@ impl Worker {
         let key = self.table.next_key();
         entry.queued = false;
         let watched = self.register(key, &entry);
+        entry.route.ticket().into_iter().for_each(|ticket| moved(ticket, self.number, key));
         let (phase, parked) = (entry.session.phase(), entry.parked);
         self.table.insert(entry);
         if watched.is_err() {

@@ -32,8 +32,6 @@ pub(super) struct Route {
     pub(super) view: Option<Arc<PoolView>>,
     pub(super) pool_permit: Option<Permit>,
     pub(super) backend: Option<(Arc<Backend>, Permit)>,
-    /// Backends that this session has tried and left.
-    pub(super) tried: Vec<Arc<Backend>>,
     pub(super) attempts: u32,
     /// Attempts after which this pool is given up.
     pub(super) most_attempts: u32,
@@ -95,6 +93,7 @@ impl Entry {
         if let Some((backend, _)) = &self.route.backend {
             backend.health.connected();
         }
+        self.drop_hedge();
         // It does not wait any more; how long it may in all stays.
         self.route.aside.iter_mut().for_each(|aside| aside.held = None);
         self.settle();

@@ -144,7 +144,7 @@ const PER_SOURCE: &[Key] = &[
 ];
 
 /// `[pool.NAME]`
-pub const POOL: &[Key] = &joined::<18>(
+pub const POOL: &[Key] = &joined::<19>(
     &[
         key("backends", Kind::Backends, "", "addresses, or tables as in [[pool.NAME.backends]]"),
         key(
@@ -199,6 +199,12 @@ const POOL_SHARED: &[Key] = &[
         "how long the share of a backend rises that is new or is used again",
     ),
     key(
+        "queue",
+        Kind::FlagOrTable(QUEUE),
+        "false",
+        "clients wait while every backend has its max_connections; else they are reset",
+    ),
+    key(
         "when_down",
         Kind::FlagOrTable(WHEN_DOWN),
         "false",
@@ -220,6 +226,11 @@ const PROBE: &[Key] = &[
     key("fall", Kind::Count { min: 1, max: 1000 }, "3", "bad ones in a row: unhealthy"),
     key("port", Kind::Count { min: 1, max: 65_535 }, "", "port to probe; else the backend's"),
     key("address", Kind::SourceAddress, "", "IP address to probe; else the backend's"),
+];
+
+const QUEUE: &[Key] = &[
+    key("max", Kind::Count { min: 1, max: 1_000_000 }, "1000", "at most so many"),
+    key("timeout", Kind::Duration, "\"5s\"", "at most so long"),
 ];
 
 const WHEN_DOWN: &[Key] = &[
@@ -252,6 +263,13 @@ const DRAIN: &[Key] =
 const CONNECT: &[Key] = &[
     key("timeout", Kind::Duration, "\"5s\"", "bound on one attempt"),
     key("attempts", Kind::Count { min: 1, max: 1000 }, "3", "backends tried for one session"),
+    key(
+        "retry_budget",
+        Kind::Percent,
+        "\"20%\"",
+        "attempts beyond the first of each session, of those firsts; ten a second are always allowed",
+    ),
+    key("hedge", Kind::Timeout, "\"off\"", "after so long another backend is tried beside"),
     key(
         "deadline",
         Kind::Duration,

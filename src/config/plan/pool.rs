@@ -51,6 +51,7 @@ fn compare(old: &Pool, new: &Pool, found: &mut Found<'_>) {
         on_unhealthy,
         panic_threshold,
         slow_start,
+        queue,
         when_down,
         backends,
     } = old;
@@ -74,15 +75,19 @@ fn compare(old: &Pool, new: &Pool, found: &mut Found<'_>) {
     found.field("eject", (eject, &new.eject), show::eject);
     found.field("on_unhealthy", (on_unhealthy, &new.on_unhealthy), show::on_remove);
     found.field("panic_threshold", (panic_threshold, &new.panic_threshold), show::percent);
+    found.field("queue", (queue, &new.queue), show::queue);
     found.field("when_down", (when_down, &new.when_down), show::when_down);
     found.field("slow_start", (slow_start, &new.slow_start), show::length_or_off);
 }
 
 fn compare_connect(old: &Connect, new: &Connect, found: &mut Found<'_>) {
-    let Connect { timeout, attempts, deadline } = old;
+    let Connect { timeout, attempts, retry_budget, hedge, deadline } = old;
     let note = NEW_SESSIONS;
     found.field_noted("connect.timeout", (timeout, &new.timeout), show::length, note);
     found.field_noted("connect.attempts", (attempts, &new.attempts), show::plain, note);
+    let budget = (retry_budget, &new.retry_budget);
+    found.field("connect.retry_budget", budget, show::percent);
+    found.field_noted("connect.hedge", (hedge, &new.hedge), show::length_or_off, note);
     found.field_noted("connect.deadline", (deadline, &new.deadline), show::length, note);
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::units::{show_duration, show_rate, show_size};
 use super::super::{
-    Choice, Eject, Keepalive, OnRemove, PerSource, ProbeSettings, Rate, WhenDown, dump,
+    Choice, Eject, Keepalive, OnRemove, PerSource, ProbeSettings, Queue, Rate, WhenDown, dump,
 };
 
 /// Of more than this many, the rest is counted.
@@ -92,6 +92,10 @@ pub(super) fn probe(value: &Option<ProbeSettings>) -> String {
 
 pub(super) fn eject(value: &Option<Eject>) -> String {
     value.as_ref().map_or_else(off, dump::eject)
+}
+
+pub(super) fn queue(value: &Option<Queue>) -> String {
+    value.as_ref().map_or_else(off, dump::queue)
 }
 
 pub(super) fn when_down(value: &Option<WhenDown>) -> String {

@@ -81,6 +81,8 @@ impl Setting {
             connect: Connect {
                 timeout: Duration::from_secs(1),
                 attempts: 3,
+                retry_budget: 20,
+                hedge: None,
                 deadline: Duration::from_secs(3),
             },
             splice: Splice::Auto,
