@@ -20,9 +20,18 @@ impl<T: Default + Send + Sync + 'static> Served<T> {
     /// Starts it on a port that the kernel chooses. `serve` gets the listening socket, which does not
     /// block, and returns once it finds that it is to stop.
     pub fn start(serve: impl FnOnce(TcpListener, &T, &AtomicBool) + Send + 'static) -> Self {
+        Self::at("127.0.0.1:0".parse().unwrap(), serve)
+    }
+
+    /// Starts it where one was before.
+    pub fn at(
+        address: SocketAddr,
+        serve: impl FnOnce(TcpListener, &T, &AtomicBool) + Send + 'static,
+    ) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        socket.bind(&any.into()).unwrap();
+        // Its connections of before may stand in TIME_WAIT.
+        socket.set_reuse_address(true).unwrap();
+        socket.bind(&address.into()).unwrap();
         socket.listen(4096).unwrap();
         socket.set_nonblocking(true).unwrap();
         let listener: TcpListener = socket.into();

@@ -28,17 +28,29 @@ const LISTENER: u64 = u64::MAX;
 /// Echoes what is small, and blasts whoever asks for it. It lives as long as this value.
 #[derive(Debug)]
 pub struct Crowd {
-    /// What it counts is connections open now.
-    served: Served<AtomicUsize>,
+    served: Served<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Connections open now.
+    live: AtomicUsize,
+    /// All that there ever were.
+    accepted: AtomicUsize,
 }
 
 impl Crowd {
     /// Starts it.
     pub fn start() -> Self {
-        let run = |listener, live: &AtomicUsize, stop: &AtomicBool| {
-            Loop::new(listener, live).run(stop);
+        Self::at("127.0.0.1:0".parse().unwrap())
+    }
+
+    /// Starts it where one was before.
+    pub fn at(address: SocketAddr) -> Self {
+        let run = |listener, counts: &Counts, stop: &AtomicBool| {
+            Loop::new(listener, counts).run(stop);
         };
-        Self { served: Served::start(run) }
+        Self { served: Served::at(address, run) }
     }
 
     /// Where it listens.
@@ -48,7 +60,12 @@ impl Crowd {
 
     /// Connections open now.
     pub fn live(&self) -> usize {
-        self.served.counts().load(Ordering::SeqCst)
+        self.served.counts().live.load(Ordering::SeqCst)
+    }
+
+    /// Connections that it has ever had.
+    pub fn accepted(&self) -> usize {
+        self.served.counts().accepted.load(Ordering::SeqCst)
     }
 }
 
@@ -59,17 +76,17 @@ struct Member {
 
 struct Loop<'a> {
     listener: TcpListener,
-    live: &'a AtomicUsize,
+    counts: &'a Counts,
     epoll: OwnedFd,
     members: Slab<Member>,
     scratch: Vec<u8>,
 }
 
 impl<'a> Loop<'a> {
-    fn new(listener: TcpListener, live: &'a AtomicUsize) -> Self {
+    fn new(listener: TcpListener, counts: &'a Counts) -> Self {
         let epoll = epoll::create(CreateFlags::CLOEXEC).unwrap();
         epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN).unwrap();
-        Self { listener, live, epoll, members: Slab::new(), scratch: vec![b'.'; PIECE] }
+        Self { listener, counts, epoll, members: Slab::new(), scratch: vec![b'.'; PIECE] }
     }
 
     fn run(mut self, stop: &AtomicBool) {
@@ -96,7 +113,8 @@ impl<'a> Loop<'a> {
             let token = EventData::new_u64(entry.key() as u64);
             epoll::add(&self.epoll, &stream, token, EventFlags::IN).unwrap();
             entry.insert(Member { stream, blasts: false });
-            self.live.fetch_add(1, Ordering::SeqCst);
+            self.counts.accepted.fetch_add(1, Ordering::SeqCst);
+            self.counts.live.fetch_add(1, Ordering::SeqCst);
         }
     }
 
@@ -105,7 +123,7 @@ impl<'a> Loop<'a> {
         let blasted = member.blasts;
         if member.turn(&mut self.scratch, ready).is_err() {
             self.members.remove(key);
-            self.live.fetch_sub(1, Ordering::SeqCst);
+            self.counts.live.fetch_sub(1, Ordering::SeqCst);
         } else if member.blasts && !blasted {
             let token = EventData::new_u64(key as u64);
             let both = EventFlags::IN | EventFlags::OUT;

@@ -14,6 +14,7 @@ mod reloading;
 mod scale;
 mod scripts;
 mod stopping;
+mod storm;
 
 /// Every row, in the order of the table.
 pub const ALL: &[&[Row]] = &[
@@ -22,6 +23,7 @@ pub const ALL: &[&[Row]] = &[
     reloading::ROWS,
     stopping::ROWS,
     failing::ROWS,
+    storm::ROWS,
     line::ROWS,
     pressure::ROWS,
     limits::ROWS,
