@@ -29,6 +29,7 @@ pub fn dump(config: &Config) -> String {
     out.header("runtime");
     out.optional("workers", config.runtime.workers);
     out.key("pin_cpus", config.runtime.pin_cpus);
+    out.key("spin", config.runtime.spin.map_or_else(|| text("off"), duration));
     out.key("spread", config.runtime.spread);
     out.key("splice", text(&config.runtime.splice.to_string()));
     config.listeners.iter().for_each(|listener| dump_listener(&mut out, listener));

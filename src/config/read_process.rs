@@ -7,6 +7,8 @@ use super::notes::Notes;
 use super::read_listener::read_settings as read_listener_settings;
 use super::read_pool::read_settings as read_pool_settings;
 use super::reader::{Item, Section};
+use super::suggest::quoted;
+use super::units::{self, Fault};
 use super::{Limits, Reload, Runtime, Shutdown, Splice, Watch};
 
 pub(super) fn limits(section: &Section<'_>) -> Limits {
@@ -39,6 +41,7 @@ pub(super) fn runtime(section: &Section<'_>) -> Runtime {
     Runtime {
         workers,
         pin_cpus: section.flag("pin_cpus").unwrap_or(false),
+        spin: section.text("spin", spin).unwrap_or(None),
         spread: section.flag("spread").unwrap_or(true),
         splice: match section.word("splice") {
             Some("always") => Splice::Always,
@@ -46,6 +49,22 @@ pub(super) fn runtime(section: &Section<'_>) -> Runtime {
             _ => Splice::Auto,
         },
     }
+}
+
+/// The longest that a worker may look for more to do before it sleeps.
+const SPIN_MAX: Duration = Duration::from_millis(1);
+
+/// No timer keeps it, so it may be shorter than any other time.
+fn spin(text: &str) -> Result<Option<Duration>, Fault> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let length = units::duration(text)?;
+    if length > SPIN_MAX {
+        let help = "at most \"1ms\"; about as long as an answer takes, such as \"50us\"";
+        return Err(Fault::new(format!("{} is too long", quoted(text)), help));
+    }
+    Ok(Some(length).filter(|length| *length > Duration::ZERO))
 }
 
 /// Notes what is wrong in the defaults themselves, whether a table uses them or not.

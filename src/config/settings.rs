@@ -75,6 +75,8 @@ pub struct Runtime {
     pub workers: Option<usize>,
     /// True exactly when each worker is pinned to one CPU.
     pub pin_cpus: bool,
+    /// How long a worker looks for what comes next before it sleeps.
+    pub spin: Option<Duration>,
     /// True exactly when accepted sockets are handed to a clearly less loaded worker.
     pub spread: bool,
     /// When bytes are moved by splice(2) instead of being copied.

@@ -74,6 +74,8 @@ pub struct Worker {
     pipes: Pipes<Pipe>,
     random: fastrand::Rng,
     now: Instant,
+    /// When the poll last gave it something to do.
+    active: Instant,
     /// In this turn it has taken a new snapshot into use.
     has_seen: bool,
     stopping: bool,
@@ -111,6 +113,7 @@ impl Worker {
             pipes: Pipes::new(Pipe::open),
             random: fastrand::Rng::new(),
             now,
+            active: Instant::now(),
             has_seen: false,
             stopping: false,
             snapshot,
@@ -130,7 +133,7 @@ impl Worker {
         }
         let mut events = Events::with_capacity(EVENTS);
         while !self.stopping {
-            let patience = self.patience();
+            let patience = if self.spins() { Some(Duration::ZERO) } else { self.patience() };
             self.pulse().rest();
             let polled = self.poll.poll(&mut events, patience);
             self.pulse().begin();
@@ -144,6 +147,9 @@ impl Worker {
 
     fn turn(&mut self, events: &Events) {
         self.now = Instant::now();
+        if !events.is_empty() {
+            self.active = self.now;
+        }
         self.pulse().at(Work::Loop);
         for event in events {
             self.note(event);
@@ -273,6 +279,12 @@ impl Worker {
             }
         }
         self.fired = fired;
+    }
+
+    /// True exactly when it is to look for more at once, since it had something to do just now.
+    fn spins(&self) -> bool {
+        let spin = self.snapshot.runtime.spin;
+        spin.is_some_and(|spin| self.active.elapsed() < spin)
     }
 
     /// How long the poll may sleep.

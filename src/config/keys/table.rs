@@ -64,6 +64,12 @@ const RELOAD: &[Key] = &[
 const RUNTIME: &[Key] = &[
     key("workers", Kind::Count { min: 1, max: 256 }, "", "worker threads; else one per core"),
     key("pin_cpus", Kind::Flag, "false", "pin each worker to one CPU"),
+    key(
+        "spin",
+        Kind::Timeout,
+        "\"off\"",
+        "a worker that had something to do looks for more for so long before it sleeps; at most 1ms",
+    ),
     key("spread", Kind::Flag, "true", "hand accepted sockets to a clearly less loaded worker"),
     key(
         "splice",

@@ -31,10 +31,11 @@ pub(super) fn reload(old: &Reload, new: &Reload, changes: &mut Vec<Change>) {
 }
 
 pub(super) fn runtime(old: &Runtime, new: &Runtime, changes: &mut Vec<Change>) {
-    let Runtime { workers, pin_cpus, spread, splice } = old;
+    let Runtime { workers, pin_cpus, spin, spread, splice } = old;
     let mut found = Found::of(Subject::Process("runtime"), changes);
     found.field("workers", (workers, &new.workers), show::or_auto);
     found.field("pin_cpus", (pin_cpus, &new.pin_cpus), show::plain);
+    found.field("spin", (spin, &new.spin), show::length_or_off);
     found.field("spread", (spread, &new.spread), show::plain);
     found.field("splice", (splice, &new.splice), show::plain);
 }

@@ -263,7 +263,7 @@ fn process_wide_changes_are_named_by_their_section() {
     let new = format!(
         "{old}[limits]\nmax_connections = 5\nbuffers = \"1MiB\"\nbuffer = \"8KiB\"
         [shutdown]\ntimeout = \"5s\"\ndelay = \"1s\"\n[reload]\nwatch = \"off\"\ninterval = \"1s\"
-        [runtime]\nworkers = 4\npin_cpus = true\nspread = false\nsplice = \"never\""
+        [runtime]\nworkers = 4\npin_cpus = true\nspin = \"50us\"\nspread = false\nsplice = \"never\""
     );
     assert_eq!(
         plan(&old, &new).lines(None),
@@ -277,6 +277,7 @@ fn process_wide_changes_are_named_by_their_section() {
             "reload: interval 5s → 1s",
             "runtime: workers auto → 4",
             "runtime: pin_cpus false → true",
+            "runtime: spin off → 50µs",
             "runtime: spread true → false",
             "runtime: splice auto → never",
         ]
