@@ -24,7 +24,7 @@ impl Setting {
             ("load before", read("/proc/loadavg")),
             ("congestion control", read("/proc/sys/net/ipv4/tcp_congestion_control")),
         ];
-        let mut told = vec![Kind::Direct];
+        let mut told = vec![Kind::Direct, Kind::Spinning];
         for subject in subjects {
             if !told.contains(&subject.kind) {
                 told.push(subject.kind);

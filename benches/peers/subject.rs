@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// After this a proxy that was to be reloaded is told so again.
 const SAY_AGAIN: Duration = Duration::from_secs(2);
 
+/// What a worker of *forebay-spin* does.
+const SPIN: &str = "spin = \"50us\"";
+
 /// So often a proxy is started until it can be told that it does not start.
 const TRIES: u32 = 3;
 
@@ -36,6 +39,8 @@ pub(crate) enum Kind {
     /// None at all: what load and servers cost themselves.
     Direct,
     Forebay,
+    /// The same with `runtime.spin`, for work of one connection.
+    Spinning,
     /// Another build of Forebay.
     Other,
     Haproxy,
@@ -88,6 +93,7 @@ fn all(arguments: &Arguments) -> Vec<Subject> {
     let mut all = vec![
         of("direct", Kind::Direct, "", Path::new("")),
         of("forebay", Kind::Forebay, forebay, &arguments.forebay),
+        of("forebay-spin", Kind::Spinning, forebay, &arguments.forebay),
         haproxy("haproxy", include_str!("files/haproxy.cfg")),
         haproxy("haproxy-splice", include_str!("files/haproxy-splice.cfg")),
         haproxy("haproxy-tuned", include_str!("files/haproxy-tuned.cfg")),
@@ -165,6 +171,7 @@ impl Subject {
         let mut text = self
             .template
             .replace("@workers@", &stage.workers.to_string())
+            .replace("@spin@", if self.kind == Kind::Spinning { SPIN } else { "" })
             .replace("@idle@", "1h")
             .replace("@load_module@", &module)
             .replace("@home@", &running.directory.display().to_string());
@@ -195,7 +202,7 @@ impl Subject {
                 command.args(["--disable-hot-restart", "-l", "warning", "--concurrency"]);
                 command.arg(stage.workers.to_string()).arg("-c").arg(file)
             }
-            Kind::Direct | Kind::Forebay | Kind::Other => {
+            Kind::Direct | Kind::Forebay | Kind::Spinning | Kind::Other => {
                 command.args(["run", "--log", "warn", "--status-file"]).arg(status);
                 command.arg("-c").arg(file)
             }
@@ -247,7 +254,7 @@ impl Running {
         let Some(child) = &self.child else { return Ok(()) };
         let done = match self.kind {
             // Others read and build all anew for a file that has not changed; this one must change.
-            Kind::Forebay | Kind::Other => {
+            Kind::Forebay | Kind::Spinning | Kind::Other => {
                 let before = std::fs::read_to_string(self.status()).unwrap_or_default();
                 let now = std::fs::read_to_string(&self.file)?;
                 let changed = now.replace("idle = \"1h\"", "idle = \"2h\"");

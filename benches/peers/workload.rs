@@ -131,6 +131,7 @@ impl Workload {
             // Its file is not read again. Changes come from a control plane (xDS), and another file by
             // a hot restart, which a program around it drives.
             Kind::Envoy => self.scene != Scene::Reloads,
+            Kind::Spinning => matches!(self.name, "trips-1-64" | "trips-1-16k" | "connect"),
             Kind::Forebay | Kind::Other | Kind::Nginx | Kind::Haproxy => true,
         }
     }
