@@ -20,7 +20,7 @@ mod rate;
 mod sources;
 mod throttle;
 
-pub use assemble::{Objects, Resolved, keepalive};
+pub use assemble::{Objects, Resolved, Wanted, keepalive};
 pub use backend::{Backend, Endpoint};
 pub use budget::Budget;
 pub use counters::{Count, Counters, Ends, Gauges};
