@@ -1,6 +1,7 @@
 //! Names of the file: which there are, and what stands behind those that are not known yet.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -57,18 +58,24 @@ pub(super) fn unknown(config: &Config, registry: &Registry, known: &Resolved) ->
     if all.is_empty() {
         return LookedUp::default();
     }
-    match Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => {
-            let looked_up = runtime.block_on(look_up_all(&all, registry));
-            // Look-ups that hang must not keep the process.
-            runtime.shutdown_background();
-            looked_up
-        }
-        Err(error) => {
-            let reasons = all.into_keys().map(|wanted| (wanted, error.to_string()));
-            LookedUp { resolved: Resolved::new(), reasons: reasons.collect() }
-        }
-    }
+    // On a thread of its own, since whoever starts this may have a runtime on his.
+    let looked_up = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("resolve".into());
+        let thread = thread.spawn_scoped(scope, || look_up_and_wait(&all, registry))?;
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("a fault")))
+    });
+    looked_up.unwrap_or_else(|error| {
+        let reasons = all.into_keys().map(|wanted| (wanted, error.to_string()));
+        LookedUp { resolved: Resolved::new(), reasons: reasons.collect() }
+    })
+}
+
+fn look_up_and_wait(all: &BTreeMap<Wanted, How>, registry: &Registry) -> io::Result<LookedUp> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let looked_up = runtime.block_on(look_up_all(all, registry));
+    // Look-ups that hang must not keep the process.
+    runtime.shutdown_background();
+    Ok(looked_up)
 }
 
 /// What came of names that were not known. It is told of only if it is taken into use.
@@ -210,5 +217,29 @@ mod tests {
     #[test]
     fn a_provider_that_panics_has_found_nothing() {
         assert_eq!(found(None).unwrap_err(), "the provider panicked");
+    }
+
+    #[test]
+    fn names_are_looked_up_also_where_a_runtime_runs() {
+        let mut registry = Registry::with_builtins();
+        registry.provider("says", |_| Ok(Says(Some(vec![IpAddr::from([10, 0, 0, 1])]))));
+        registry.provider("panics", |_| Ok(Says(None)));
+        let pool = |name: &str| {
+            format!("[pool.{name}]\nresolver = '{name}'\nbackends = ['x.example:1', 'srv:_y.z']\n")
+        };
+        let listener = "[listener.l]\naddress = '127.0.0.1:0'\npool = 'says'\n";
+        let text = format!("{listener}{}{}{}", pool("says"), pool("panics"), pool("none"));
+        let config = crate::config::parse(&text, "f", &|_| None).config.unwrap();
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let looked_up = runtime.block_on(async { unknown(&config, &registry, &Resolved::new()) });
+        let known: Vec<&str> = looked_up.resolved.keys().map(|wanted| &*wanted.pool).collect();
+        assert_eq!(known, ["says", "says"]);
+        let reasons: Vec<&str> = looked_up.reasons.values().map(String::as_str).collect();
+        assert_eq!(reasons.len(), 4);
+        assert!(reasons[0].contains("unknown resolver `none`"), "{reasons:?}");
+        assert_eq!(reasons[2..], ["the provider panicked"; 2]);
+        assert!(wanted(&config).keys().all(|it| {
+            looked_up.resolved.contains_key(it) || looked_up.reasons.contains_key(it)
+        }));
     }
 }
