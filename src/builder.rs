@@ -2,8 +2,9 @@
 
 use crate::config::{Config, Options, Problem};
 use crate::control::{self, Failure, Running, Start};
+use crate::discovery;
 use crate::health;
-use crate::plugin::{Balancer, Guard, Observer, Probe, Registry};
+use crate::plugin::{Balancer, Guard, Observer, Probe, Provider, Registry};
 
 /// Gathers plug-ins, then runs: the whole command line, or one configuration.
 ///
@@ -18,6 +19,7 @@ impl Builder {
     pub fn new() -> Self {
         let mut registry = Registry::with_builtins();
         health::register(&mut registry);
+        discovery::register(&mut registry);
         Self { registry }
     }
 
@@ -52,6 +54,17 @@ impl Builder {
         F: Fn(&Options) -> Result<P, Vec<Problem>> + Send + Sync + 'static,
     {
         self.registry.probe(name, factory);
+        self
+    }
+
+    /// Adds what `resolver = "NAME"` makes, as [`balancer`](Self::balancer) does.
+    #[must_use]
+    pub fn provider<P, F>(mut self, name: &str, factory: F) -> Self
+    where
+        P: Provider + 'static,
+        F: Fn(&Options) -> Result<P, Vec<Problem>> + Send + Sync + 'static,
+    {
+        self.registry.provider(name, factory);
         self
     }
 

@@ -55,6 +55,8 @@ pub mod session;
 #[cfg(feature = "control")]
 pub mod control;
 #[cfg(feature = "control")]
+pub mod discovery;
+#[cfg(feature = "control")]
 pub mod health;
 pub mod worker;
 

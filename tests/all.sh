@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 programs='redis-server:redis-server redis-cli:redis-tools redis-benchmark:redis-tools
 pgbench:postgresql psql:postgresql-client postgres:postgresql initdb:postgresql
 nginx:nginx-light wrk:wrk curl:curl iperf3:iperf3 socat:socat
-haproxy:haproxy ngx_stream_module.so:libnginx-mod-stream
+haproxy:haproxy dnsmasq:dnsmasq-base ngx_stream_module.so:libnginx-mod-stream
 nft:nftables ip:iproute2 strace:strace prlimit:util-linux setpriv:util-linux unshare:util-linux mount:mount sysctl:procps
 docker:docker.io dockerd:docker.io docker-compose:docker-compose mmdebstrap:mmdebstrap busybox:busybox-static'
 

@@ -77,14 +77,17 @@ fn reports_are_as_expected() {
     }
 }
 
-/// What only the kinds of probes find wrong.
+/// What only the kinds of probes and resolvers find wrong.
 #[test]
-fn reports_of_impossible_probes_are_as_expected() {
+fn reports_of_impossible_probes_and_resolvers_are_as_expected() {
     let mut registry = Registry::with_builtins();
     forebay::health::register(&mut registry);
-    let files = toml_files(&format!("{BAD}/probes"));
-    assert!(files.len() >= 4, "only {} fixtures", files.len());
-    for path in files {
+    forebay::discovery::register(&mut registry);
+    let probes = toml_files(&format!("{BAD}/probes"));
+    assert!(probes.len() >= 4, "only {} fixtures", probes.len());
+    let resolvers = toml_files(&format!("{BAD}/resolvers"));
+    assert!(!resolvers.is_empty(), "no fixture");
+    for path in probes.into_iter().chain(resolvers) {
         let config = load(&path, &no_variables).config.unwrap();
         let problems = registry.check(&Choices::of(&config)).into_iter().collect();
         assert_report(&path, &problems);

@@ -36,7 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["health", "discovery", "worker", "model", "plugin", "config", "balance", "net", "wire"],
     ),
     ("cli", &["control", "plugin", "config", "balance", "net", "wire"]),
-    ("builder", &["cli", "control", "health", "plugin", "config"]),
+    ("builder", &["cli", "control", "health", "discovery", "plugin", "config"]),
     ("Builder", &[]),
 ];
 

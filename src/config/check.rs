@@ -12,7 +12,7 @@ use super::notes::Notes;
 use super::problem::Problem;
 use super::raw::RawConfig;
 use super::read_listener::RawListener;
-use super::read_pool::RawPool;
+use super::read_pool::{RESOLVER, RawPool};
 use super::source::Place;
 use super::suggest::quoted;
 use super::{BackendAddress, BackendPort, Config, State};
@@ -68,6 +68,7 @@ fn check_backends(raw: &RawPool, notes: &Notes) {
             notes.add(problem.related(first.clone(), "first here"));
         }
         check_source(raw, address, &backend.place, notes);
+        check_service(raw, address, &backend.place, notes);
         check_probe(raw, address, &backend.place, notes);
     }
     let useless = |state: State, weight: u32| state != State::Ready || weight == 0;
@@ -85,13 +86,23 @@ fn check_probe(raw: &RawPool, address: &BackendAddress, place: &Place, notes: &N
         BackendAddress::Ip(_, port) | BackendAddress::Name(_, port) => {
             matches!(port, BackendPort::Offset(_))
         }
-        BackendAddress::Unix(_) => false,
+        BackendAddress::Service(_) | BackendAddress::Unix(_) => false,
     };
     if follows && raw.pool.probe.as_ref().is_some_and(|probe| probe.port.is_none()) {
         let message = format!("{} has no port to probe", quoted(&address.to_string()));
         let problem = Problem::error(place.clone(), message);
         notes.add(problem.help("say it: probe = { port = 9000 }"));
     }
+}
+
+/// getaddrinfo(3) knows hosts alone.
+fn check_service(raw: &RawPool, address: &BackendAddress, place: &Place, notes: &Notes) {
+    if !matches!(address, BackendAddress::Service(_)) || raw.pool.resolver.name != RESOLVER {
+        return;
+    }
+    let message = format!("{} cannot be looked up by the system", quoted(&address.to_string()));
+    let help = "say who knows SRV records: resolver = \"dns\"";
+    notes.add(Problem::error(place.clone(), message).help(help));
 }
 
 /// A connect from an IPv4 address to IPv6 fails always, and the other way round.

@@ -9,11 +9,12 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeValue, Error, ValueDeserializer};
 
-use super::Config;
 use super::node::{Node, Table, Value};
 use super::problem::Problem;
+use super::read_pool::RESOLVER;
 use super::source::{Place, Source};
 use super::suggest::{did_you_mean, listed, quoted};
+use super::{Config, Pool};
 
 /// Known names that a message lists.
 const SHOWN: usize = 20;
@@ -74,6 +75,8 @@ pub struct Choices {
     pub guards: Vec<Choice>,
     /// `kind` of every pool's `probe`.
     pub probes: Vec<Choice>,
+    /// `resolver` of every pool that has names to look up, or says who is to.
+    pub resolvers: Vec<Choice>,
     /// The pools that a guard may name.
     pub pools: Vec<Arc<str>>,
 }
@@ -82,6 +85,10 @@ impl Choices {
     /// Those of `config`.
     pub fn of(config: &Config) -> Self {
         let guards = config.listeners.iter().flat_map(|listener| listener.guards.clone());
+        let unasked = Choice::named(RESOLVER);
+        let names = |pool: &&Pool| pool.backends.iter().any(|it| it.address.is_name());
+        let resolvers = config.pools.iter().filter(|pool| names(pool) || pool.resolver != unasked);
+        let resolvers = resolvers.map(|pool| pool.resolver.clone());
         Self {
             balancers: config.pools.iter().map(|pool| pool.balance.clone()).collect(),
             guards: guards.collect(),
@@ -90,6 +97,7 @@ impl Choices {
                 .iter()
                 .filter_map(|pool| Some(pool.probe.as_ref()?.kind.clone()))
                 .collect(),
+            resolvers: resolvers.collect(),
             pools: config.pools.iter().map(|pool| Arc::clone(&pool.name)).collect(),
         }
     }

@@ -84,6 +84,7 @@ fn dump_pool(out: &mut Out, pool: &Pool) {
     out.key("keepalive", keepalive(pool.keepalive));
     out.optional("congestion", pool.congestion.as_deref().map(text));
     out.optional("socket_buffer", pool.socket_buffer.map(|bytes| text(&show_size(bytes))));
+    out.key("resolver", choice(&pool.resolver));
     out.key("resolve_interval", duration(pool.resolve_interval));
     out.key("on_remove", on_remove(pool.on_remove));
     out.key("probe", pool.probe.as_ref().map_or_else(off, probe));

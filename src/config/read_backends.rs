@@ -81,8 +81,21 @@ fn read_table(section: &Section<'_>, item: Item<'_>) -> Option<RawBackend> {
     };
     let address = parse(&table, found, text)?;
     let priority = priority(&table);
+    if matches!(address, BackendAddress::Service(_)) {
+        note_shares(&table);
+    }
     let backend = Backend { address, weight, priority, max_connections, state };
     Some(RawBackend { backend, place: found.place() })
+}
+
+/// The records of a service say these of each of its hosts.
+fn note_shares(table: &Section<'_>) {
+    for name in ["weight", "priority", "backup"] {
+        if let Some(item) = table.find(name) {
+            let message = format!("`{name}` of a service is what its SRV records say");
+            table.note(item, Fault::new(message, "leave it out"));
+        }
+    }
 }
 
 fn priority(table: &Section<'_>) -> u32 {

@@ -16,6 +16,9 @@ use super::{Choice, Connect, Keepalive, OnRemove, Pool, Timeouts};
 /// The rule of choice that holds without `balance`.
 const BALANCE: &str = "round_robin";
 
+/// Who looks host names up without `resolver`. It knows no services.
+pub(super) const RESOLVER: &str = "system";
+
 /// A pool, and where the parts stand that are checked against others.
 #[derive(Debug)]
 pub(super) struct RawPool {
@@ -65,6 +68,7 @@ pub(super) fn read_settings(section: &Section<'_>) -> Pool {
         keepalive: keepalive(section),
         congestion: section.kernel_name("congestion"),
         socket_buffer: section.size("socket_buffer"),
+        resolver: choice(section, "resolver").unwrap_or_else(|| Choice::named(RESOLVER)),
         resolve_interval: section.duration("resolve_interval").unwrap_or(Duration::from_secs(30)),
         on_remove: on_remove(section, "on_remove", OnRemove::Drain { timeout: DRAIN }),
         probe: read_health::probe(section),

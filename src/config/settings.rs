@@ -196,6 +196,8 @@ pub struct Pool {
     pub congestion: Option<String>,
     /// SO_SNDBUF and SO_RCVBUF of the upstream side, in bytes. `None`: the kernel tunes itself.
     pub socket_buffer: Option<u64>,
+    /// Who looks host names up.
+    pub resolver: Choice,
     /// How often host names are looked up again.
     pub resolve_interval: Duration,
     /// What happens to the sessions of a backend that is not named any more.
@@ -353,6 +355,8 @@ pub enum BackendAddress {
     Ip(std::net::IpAddr, BackendPort),
     /// A host name, looked up by the control thread.
     Name(Arc<str>, BackendPort),
+    /// The name of a service, whose SRV records say host, port, weight and priority (RFC 2782).
+    Service(Arc<str>),
     /// A unix stream socket.
     Unix(PathBuf),
 }

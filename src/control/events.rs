@@ -1,27 +1,24 @@
 //! The loop of the control thread: everything that happens comes in as one [`Event`].
 
-use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::AbortHandle;
 
+use super::look_ups::LookUps;
 use super::plant::Plant;
 use super::reload::{Outcome, Read, Reloads, Report, Trigger};
-use super::resolve;
 use super::shutdown::{Drain, Next};
 use super::watch::Watch;
 use super::{Failure, Hooks, lock, watchdog};
 use crate::config::Watch as Kind;
 use crate::health::{Changed, Rounds};
-use crate::model::Resolved;
+use crate::model::Wanted;
+use crate::plugin::Answer;
 
 /// Something that control has to act on.
 #[derive(Debug)]
@@ -40,8 +37,8 @@ pub(super) enum Event {
     Tick,
     /// A worker has died.
     WorkerGone(usize, ThreadId),
-    /// A host name was looked up.
-    LookedUp(Arc<str>, io::Result<Vec<IpAddr>>),
+    /// A name was looked up, or could not be.
+    LookedUp(Wanted, Result<Answer, String>),
     /// Probes have found that a backend is healthy, or is not.
     Health(Changed),
     /// The drain has a step to take.
@@ -59,14 +56,13 @@ pub(super) fn serve(plant: &Mutex<Plant>, hooks: &Mutex<Hooks>) -> Result<(), Fa
     let (sender, events) = unbounded_channel();
     runtime.block_on(async {
         listen_for_signals(&runtime, &sender).map_err(system("listen for signals"))?;
+        let look_ups = LookUps::new(runtime.handle().clone(), sender.clone());
         let mut control = Control {
             rounds: rounds(plant, &runtime, &sender),
             sender,
             runtime: &runtime,
             hooks,
-            resolved: Resolved::new(),
-            look_ups: BTreeMap::new(),
-            at_once: Arc::new(Semaphore::new(resolve::THREADS)),
+            look_ups,
             reloads: Reloads::default(),
             watch: None,
             tick_at: None,
@@ -100,13 +96,10 @@ struct Control<'a> {
     sender: UnboundedSender<Event>,
     runtime: &'a Runtime,
     hooks: &'a Mutex<Hooks>,
-    resolved: Resolved,
-    /// Host names that are looked up, how often, and by which task.
-    look_ups: BTreeMap<Arc<str>, (Duration, AbortHandle)>,
+    /// Names that are looked up.
+    look_ups: LookUps,
     /// Who is probed.
     rounds: Rounds,
-    /// Look-ups that there may be at once.
-    at_once: Arc<Semaphore>,
     reloads: Reloads,
     /// None without a file.
     watch: Option<Watch>,
@@ -119,7 +112,7 @@ impl Control<'_> {
         let mut plant = lock(plant);
         plant.tell(self.sender.clone());
         plant.replace_dead_workers();
-        self.follow(&plant);
+        self.look_ups.follow(&plant);
         self.probe(&plant);
         if plant.origin().is_some() {
             self.start_watch(&plant);
@@ -166,9 +159,9 @@ impl Control<'_> {
                 tracing::info!(signal = name, "ignored: this version does nothing on it");
             }
             Event::WorkerGone(number, thread) => plant.replace_worker(number, thread),
-            Event::LookedUp(name, answer) => {
-                if resolve::note(&mut self.resolved, name, answer) {
-                    plant.set_resolved(self.resolved.clone());
+            Event::LookedUp(wanted, answer) => {
+                if let Some(resolved) = self.look_ups.take(wanted, answer) {
+                    plant.set_resolved(resolved);
                     self.probe(plant);
                 }
             }
@@ -219,34 +212,12 @@ impl Control<'_> {
     /// Tells what came of a reload, and asks for the next if that was wished for meanwhile.
     fn conclude(&mut self, report: Option<Report>, again: Option<Trigger>, plant: &Plant) {
         if let Some(report) = report {
-            self.follow(plant);
+            self.look_ups.follow(plant);
             self.probe(plant);
             self.hooks.lock().unwrap_or_else(PoisonError::into_inner).tell(&report);
         }
         if let Some(trigger) = again {
             self.ask(trigger, plant);
-        }
-    }
-
-    /// Looks up the host names of the file, and no others.
-    fn follow(&mut self, plant: &Plant) {
-        self.resolved = plant.resolved().clone();
-        let names = resolve::names(plant.config());
-        self.look_ups.retain(|name, (interval, task)| {
-            let stays = names.get(name) == Some(interval);
-            if !stays {
-                task.abort();
-            }
-            stays
-        });
-        for (name, interval) in names {
-            let (runtime, sender) = (self.runtime, &self.sender);
-            self.look_ups.entry(Arc::clone(&name)).or_insert_with(|| {
-                let at_once = Arc::clone(&self.at_once);
-                let look_up = keep_looking_up(name, interval, at_once, sender.clone());
-                let task = runtime.spawn(look_up);
-                (interval, task.abort_handle())
-            });
         }
     }
 
@@ -322,24 +293,4 @@ fn listen_for_signals(runtime: &Runtime, sender: &UnboundedSender<Event>) -> io:
         });
     }
     Ok(())
-}
-
-async fn keep_looking_up(
-    name: Arc<str>,
-    interval: Duration,
-    at_once: Arc<Semaphore>,
-    sender: UnboundedSender<Event>,
-) {
-    loop {
-        tokio::time::sleep(interval).await;
-        // Look-ups that hang must not take every thread on which something may take its time.
-        let Ok(turn) = at_once.acquire().await else { return };
-        let asked = Arc::clone(&name);
-        let answer = tokio::task::spawn_blocking(move || resolve::look_up(&asked)).await;
-        drop(turn);
-        let answer = answer.unwrap_or_else(|fault| Err(io::Error::other(fault)));
-        if sender.send(Event::LookedUp(Arc::clone(&name), answer)).is_err() {
-            return;
-        }
-    }
 }

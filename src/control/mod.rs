@@ -9,6 +9,7 @@ mod counted;
 mod crew;
 mod departures;
 mod events;
+mod look_ups;
 mod observe;
 mod plant;
 mod prepare;

@@ -14,6 +14,7 @@ use super::departures::Departures;
 use super::events::Event;
 use super::prepare::Prepared;
 use super::reload::Origin;
+use super::resolve::LookedUp;
 use super::retire::Retiring;
 use super::shutdown::{Drain, Next};
 use super::sockets::{Bound, Listening, Sockets};
@@ -58,14 +59,16 @@ impl Plant {
         let fleet = Arc::new(Fleet::new(WORKERS_MAX, workers));
         let wake: Arc<dyn Wake> = Arc::clone(&fleet) as Arc<dyn Wake>;
         let epoch = Instant::now();
-        let resolved = resolve::unknown(&config, &Resolved::new());
+        let looked_up = resolve::unknown(&config, &registry, &Resolved::new());
         let mut listening = Listening::default();
         let prepared = listening.prepare(&config, workers).map_err(Failure::Listen)?;
         let mut objects = Objects::new(Arc::clone(&wake), epoch);
-        let first = objects.assemble(&config, &resolved, &prepared.places(), &registry);
+        let first = objects.assemble(&config, &looked_up.resolved, &prepared.places(), &registry);
         let first = first.map_err(Failure::Plugin)?;
         let model = Arc::new(Model::new(first, WORKERS_MAX, wake, epoch));
         listening.commit(prepared);
+        looked_up.tell();
+        let resolved = looked_up.resolved;
         let crew = Crew::new(Arc::clone(&model), fleet, facts);
         let (departures, before) = (Departures::default(), Vec::new());
         let mut plant = Self {
@@ -91,12 +94,12 @@ impl Plant {
     /// Takes another file into use, or nothing of it. Returns what has changed, in words.
     ///
     /// What can fail comes first, and changes nothing: binding and listening on what is new,
-    /// starting workers, building what plug-ins make. `resolved` holds the addresses of host names
-    /// that were not known.
+    /// starting workers, building what plug-ins make. `looked_up` is what came of names that
+    /// were not known.
     pub(super) fn reload(
         &mut self,
         config: Config,
-        mut resolved: Resolved,
+        looked_up: LookedUp,
     ) -> Result<Vec<String>, Failure> {
         let plan = Plan::between(&self.config, &config);
         if plan.is_empty() {
@@ -105,9 +108,11 @@ impl Plant {
         let counted = Counted::new(&self.objects, &self.resolved);
         let changes = plan.lines(Some(&counted));
         tracing::info!("plan: {}", plan.summary(Some(&counted)));
-        let names = resolve::names(&config);
-        let known = self.resolved.iter().filter(|(name, _)| names.contains_key(*name));
-        resolved.extend(known.map(|(name, addresses)| (Arc::clone(name), addresses.clone())));
+        looked_up.tell();
+        let mut resolved = looked_up.resolved;
+        let all = resolve::wanted(&config);
+        let known = self.resolved.iter().filter(|(wanted, _)| all.contains_key(wanted));
+        resolved.extend(known.map(|(wanted, answer)| (wanted.clone(), answer.clone())));
         let (before, workers) = (self.crew.workers(), worker_count(&config));
         self.crew.hire(before..workers)?;
         let made = self.make(&config, &resolved, workers);

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::events::Event;
 use super::plant::Plant;
+use super::resolve::LookedUp;
 use super::watch::Seen;
 use super::{Bound, Failure, resolve};
 use crate::config::{self, Loaded, Problem, Severity};
@@ -75,8 +76,8 @@ pub(super) struct Read {
     pub(super) seen: Seen,
     /// What plug-ins find wrong.
     wrong: Vec<Problem>,
-    /// Addresses of host names that were not known.
-    resolved: Resolved,
+    /// What came of names that were not known.
+    looked_up: LookedUp,
     /// How long that took.
     took: Duration,
 }
@@ -87,12 +88,12 @@ impl Read {
         let began = Instant::now();
         let loaded = config::load(path, &config::environment);
         let wrong = registry.check(&loaded.choices);
-        let resolved = match &loaded.config {
-            Ok(config) if wrong.is_empty() => resolve::unknown(config, known),
-            Ok(_) | Err(_) => Resolved::new(),
+        let looked_up = match &loaded.config {
+            Ok(config) if wrong.is_empty() => resolve::unknown(config, registry, known),
+            Ok(_) | Err(_) => LookedUp::default(),
         };
         let seen = Seen::of(&loaded);
-        Self { trigger, loaded, seen, wrong, resolved, took: began.elapsed() }
+        Self { trigger, loaded, seen, wrong, looked_up, took: began.elapsed() }
     }
 }
 
@@ -180,14 +181,14 @@ impl Reloads {
 }
 
 fn apply(read: Read, plant: &mut Plant) -> Outcome {
-    let Read { loaded, wrong, resolved, .. } = read;
+    let Read { loaded, wrong, looked_up, .. } = read;
     let config = match loaded.config {
         Ok(config) if wrong.is_empty() => config,
         Ok(_) => return Outcome::Refused(wrong),
         Err(problems) => return Outcome::Refused(problems.iter().cloned().chain(wrong).collect()),
     };
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    match plant.reload(config, resolved) {
+    match plant.reload(config, looked_up) {
         Ok(changes) if changes.is_empty() => Outcome::Unchanged,
         Ok(changes) => Outcome::Applied(changes),
         Err(failure) => Outcome::Refused(problems(failure)),

@@ -3,7 +3,6 @@
 mod choosers;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -18,10 +17,31 @@ use super::{
 use crate::balance::Balancer;
 use crate::config::{self, BackendAddress, Choice, Config};
 use crate::net::{ConnectOptions, Keepalive};
-use crate::plugin::Registry;
+use crate::plugin::{Answer, Question, Registry};
 
-/// Addresses of host names. A name that is not in it has none.
-pub type Resolved = HashMap<Arc<str>, Vec<IpAddr>>;
+/// What stands behind the names of the file. A name that is not in it has no backend.
+pub type Resolved = HashMap<Wanted, Answer>;
+
+/// A name that a pool wants to know more of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Wanted {
+    /// The name of the pool.
+    pub pool: Arc<str>,
+    /// What is asked for.
+    pub question: Question,
+}
+
+impl Wanted {
+    /// What has to be asked to know where a backend of `pool` is, if anything has.
+    pub fn of(pool: &Arc<str>, address: &BackendAddress) -> Option<Self> {
+        let question = match address {
+            BackendAddress::Name(name, _) => Question::Host(Arc::clone(name)),
+            BackendAddress::Service(name) => Question::Service(Arc::clone(name)),
+            BackendAddress::Ip(..) | BackendAddress::Unix(_) => return None,
+        };
+        Some(Self { pool: Arc::clone(pool), question })
+    }
+}
 
 /// A balancer of a pool with the choice that it was made from.
 type Chosen = (Choice, Arc<dyn Balancer>);
@@ -130,7 +150,10 @@ impl Objects {
             let known = self.backends.get(pool).and_then(|backends| backends.get(&endpoint));
             known.map_or(0, |known| known.backend.limit.current())
         };
-        endpoints(address, resolved).into_iter().map(sessions).sum()
+        endpoints(&Arc::from(pool), address, resolved)
+            .into_iter()
+            .map(|place| sessions(place.endpoint))
+            .sum()
     }
 
     /// What is counted anywhere, and how much of it: what it is, and the name of what counts it.
@@ -309,7 +332,8 @@ impl Objects {
     ) -> Vec<Member> {
         let age = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
         let of_pool = self.backends.entry(Arc::clone(&settings.name)).or_default();
-        let member = |(endpoint, entry): Listed<'_>| {
+        let member = |listed: Listed<'_>| {
+            let Listed { endpoint, entry, weight, tier } = listed;
             let known =
                 of_pool.entry(endpoint).or_insert_with_key(|endpoint| Known::at(endpoint, queue));
             // Those of the first snapshot are all as new as each other.
@@ -318,8 +342,7 @@ impl Objects {
             }
             known.named = self.generation;
             known.backend.limit.set_max(entry.max_connections);
-            let (weight, tier, state) = (entry.weight, entry.priority, entry.state);
-            Member { backend: Arc::clone(&known.backend), weight, tier, state }
+            Member { backend: Arc::clone(&known.backend), weight, tier, state: entry.state }
         };
         listed.into_iter().map(member).collect()
     }

@@ -22,7 +22,7 @@ mod retries;
 mod sources;
 mod throttle;
 
-pub use assemble::{Objects, Resolved, keepalive};
+pub use assemble::{Objects, Resolved, Wanted, keepalive};
 pub use backend::{Backend, Endpoint};
 pub use budget::Budget;
 pub use counters::{Count, Counters, Ends, Gauges};

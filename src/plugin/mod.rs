@@ -7,6 +7,7 @@
 mod guard;
 mod observer;
 mod probe;
+mod provider;
 mod reason;
 mod registry;
 
@@ -18,6 +19,7 @@ pub use crate::net::{Address, Peer};
 pub use guard::{Connection, Decision, Guard, unknown_pools};
 pub use observer::{Observer, SessionEvent, SessionFacts, SessionStart};
 pub use probe::{Measuring, Probe, Target};
+pub use provider::{Answer, Finding, Found, Provider, Question};
 pub use reason::{Cause, EndReason, Phase};
 pub use registry::Registry;
 pub use source_route::SourceRoute;

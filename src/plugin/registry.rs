@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Guard, Observer, Probe, SourceRoute, unknown_pools};
+use super::{Guard, Observer, Probe, Provider, SourceRoute, unknown_pools};
 use crate::balance::{
     Balancer, First, LeastConnections, NoOptions, RandomTwo, RoundRobin, SourceHash,
 };
@@ -22,6 +22,7 @@ pub struct Registry {
     balancers: Kinds<dyn Balancer>,
     guards: Kinds<dyn Guard>,
     probes: Kinds<dyn Probe>,
+    providers: Kinds<dyn Provider>,
     /// Locked by nobody: they are on their way to the thread that tells them.
     observers: Mutex<Vec<Box<dyn Observer>>>,
 }
@@ -33,6 +34,7 @@ impl Registry {
             balancers: Kinds::new("balancer"),
             guards: Kinds::new("guard"),
             probes: Kinds::new("probe"),
+            providers: Kinds::new("resolver"),
             observers: Mutex::default(),
         };
         registry
@@ -76,6 +78,16 @@ impl Registry {
         self
     }
 
+    /// Registers what `resolver = "NAME"` makes, as [`balancer`](Self::balancer) does.
+    pub fn provider<P, F>(&mut self, name: &str, factory: F) -> &mut Self
+    where
+        P: Provider + 'static,
+        F: Fn(&Options) -> Result<P, Vec<Problem>> + Send + Sync + 'static,
+    {
+        self.providers.add(name, move |options| Ok(Box::new(factory(options)?)));
+        self
+    }
+
     /// Adds an observer. All are told of every session, in this order.
     pub fn observer(&mut self, observer: impl Observer + 'static) -> &mut Self {
         self.waiting().push(Box::new(observer));
@@ -106,6 +118,14 @@ impl Registry {
         self.probes.build(choice).map(Arc::from)
     }
 
+    /// Makes the provider that `choice` names.
+    ///
+    /// # Errors
+    /// All that is wrong with its options, or that no provider has the name.
+    pub fn build_provider(&self, choice: &Choice) -> Result<Arc<dyn Provider>, Vec<Problem>> {
+        self.providers.build(choice).map(Arc::from)
+    }
+
     /// Takes the observers out.
     pub fn take_observers(&mut self) -> Vec<Box<dyn Observer>> {
         std::mem::take(self.waiting())
@@ -125,7 +145,9 @@ impl Registry {
             Err(problems) => problems,
         });
         let probes = choices.probes.iter().filter_map(|choice| self.build_probe(choice).err());
-        balancers.chain(guards).chain(probes).flatten().collect()
+        let resolvers =
+            choices.resolvers.iter().filter_map(|choice| self.build_provider(choice).err());
+        balancers.chain(guards).chain(probes).chain(resolvers).flatten().collect()
     }
 
     /// The names that `balance` understands, in alphabetical order.
@@ -145,6 +167,7 @@ impl fmt::Debug for Registry {
             .field("balancers", &self.balancers)
             .field("guards", &self.guards)
             .field("probes", &self.probes)
+            .field("providers", &self.providers)
             .finish_non_exhaustive()
     }
 }

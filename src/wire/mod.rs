@@ -3,6 +3,7 @@
 //! What is not complete yet is no fault: it is read again once more has come. Whoever calls bounds how
 //! much that may be.
 
+pub mod dns;
 pub mod http;
 pub mod postgres;
 pub mod resp;

@@ -144,6 +144,7 @@ fn offer_all(seed: u64, thread: usize) -> usize {
     let rich = rich();
     let (running, mut registry) = (good(&rich), Registry::with_builtins());
     forebay::health::register(&mut registry);
+    forebay::discovery::register(&mut registry);
     let mut taken = 0;
     for file in (thread..FILES).step_by(THREADS) {
         let text = mutated(&rich, &mut Rng::with_seed(seed + file as u64));

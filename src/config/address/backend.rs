@@ -17,6 +17,9 @@ pub(in super::super) fn backend(text: &str) -> Result<BackendAddress, Fault> {
     if let Some(path) = unix(text) {
         return Ok(BackendAddress::Unix(path?));
     }
+    if let Some(name) = text.strip_prefix("srv:") {
+        return service(name).map(BackendAddress::Service);
+    }
     let (host, port) = split(text, "10.0.0.5:9000")?;
     let port = backend_port(text, port)?;
     if let Some(address) = host.parse().ok().or_else(|| bracketed(host)) {
@@ -80,6 +83,20 @@ fn host_name(host: &str) -> Result<Arc<str>, Fault> {
     }
 }
 
+/// The whole name of a service, most often `_service._tcp.domain` (RFC 2782).
+fn service(name: &str) -> Result<Arc<str>, Fault> {
+    if let Some((alone, port)) = name.rsplit_once(':') {
+        let message = format!("{} has a port, which its SRV records say", quoted(name));
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        let help = if digits { format!("write \"srv:{alone}\"") } else { SERVICE.to_owned() };
+        return Err(Fault::new(message, help));
+    }
+    host_name(name)
+        .map_err(|_| Fault::new(format!("{} is not the name of a service", quoted(name)), SERVICE))
+}
+
+const SERVICE: &str = "write \"srv:_http._tcp.app.example\"";
+
 /// The local address of connects: an IP address without a port.
 pub(in super::super) fn source(text: &str) -> Result<SocketAddr, Fault> {
     one_host(text).map(|address| SocketAddr::new(address, 0)).ok_or_else(|| {
@@ -116,6 +133,7 @@ mod tests {
             "10.0.0.5:+0",
             "a_b-c:-5",
             "x.:1",
+            "srv:_http._tcp.app.example",
         ];
         for text in same {
             assert_eq!(backend(text).unwrap().to_string(), text);
@@ -124,9 +142,16 @@ mod tests {
         assert_eq!(backend("[::ffff:1.2.3.4]:1").unwrap().to_string(), "1.2.3.4:1");
         let refused =
             ["10.0.0.5:0", "10.0.0.256:1", "a..b:1", "-a:1", "a b:1", "0.0.0.0:1", "x:1-5"];
-        for text in
-            refused.iter().chain(&["x", "x:y", "http://x:1/", "x:+99999", "255.255.255.255:1"])
-        {
+        for text in refused.iter().chain(&[
+            "srv:",
+            "srv:_a._tcp.b:80",
+            "srv:10.0.0.1",
+            "x",
+            "x:y",
+            "http://x:1/",
+            "x:+99999",
+            "255.255.255.255:1",
+        ]) {
             assert!(backend(text).is_err(), "{text}");
         }
     }

@@ -22,8 +22,16 @@ impl fmt::Display for BackendAddress {
             Self::Ip(IpAddr::V4(address), port) => write!(out, "{address}:{port}"),
             Self::Ip(IpAddr::V6(address), port) => write!(out, "[{address}]:{port}"),
             Self::Name(name, port) => write!(out, "{name}:{port}"),
+            Self::Service(name) => write!(out, "srv:{name}"),
             Self::Unix(path) => write!(out, "unix:{}", path.display()),
         }
+    }
+}
+
+impl BackendAddress {
+    /// True exactly when somebody has to be asked where it is.
+    pub(in super::super) fn is_name(&self) -> bool {
+        matches!(self, Self::Name(..) | Self::Service(_))
     }
 }
 

@@ -150,7 +150,7 @@ const PER_SOURCE: &[Key] = &[
 ];
 
 /// `[pool.NAME]`
-pub const POOL: &[Key] = &joined::<19>(
+pub const POOL: &[Key] = &joined::<20>(
     &[
         key("backends", Kind::Backends, "", "addresses, or tables as in [[pool.NAME.backends]]"),
         key(
@@ -176,6 +176,12 @@ const POOL_SHARED: &[Key] = &[
         SOCKET_BUFFER,
         "",
         "what the kernel may hold for an upstream, each way; else it tunes itself",
+    ),
+    key(
+        "resolver",
+        Kind::Choice,
+        "\"system\"",
+        "who looks host names up: \"system\", or \"dns\", which follows their time to live",
     ),
     key("resolve_interval", Kind::Duration, "\"30s\"", "how often host names are looked up again"),
     key(
@@ -330,7 +336,7 @@ pub const BACKEND: &[Key] = &[
         "address",
         Kind::BackendAddress,
         "",
-        "HOST:PORT or unix:/PATH; port +N or -N is the client's destination port plus or minus N",
+        "HOST:PORT, srv:NAME or unix:/PATH; port +N or -N is the client's destination port plus or minus N",
     ),
     key("weight", Kind::Count { min: 0, max: 65_535 }, "1", "share of new sessions; 0: none"),
     key(

@@ -44,6 +44,7 @@ fn compare(old: &Pool, new: &Pool, found: &mut Found<'_>) {
         keepalive,
         congestion,
         socket_buffer,
+        resolver,
         resolve_interval,
         on_remove,
         probe,
@@ -68,6 +69,7 @@ fn compare(old: &Pool, new: &Pool, found: &mut Found<'_>) {
     found.field_noted("congestion", (congestion, &new.congestion), show::or_auto, NEW_SESSIONS);
     let pair = (socket_buffer, &new.socket_buffer);
     found.field_noted("socket_buffer", pair, show::size_or_auto, NEW_SESSIONS);
+    found.field("resolver", (resolver, &new.resolver), show::choice);
     let interval = (resolve_interval, &new.resolve_interval);
     found.field("resolve_interval", interval, show::length);
     found.field("on_remove", (on_remove, &new.on_remove), show::on_remove);

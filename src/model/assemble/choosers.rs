@@ -5,13 +5,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::super::possible::balance_weight;
-use super::{Chosen, Resolved};
+use super::{Chosen, Resolved, Wanted};
 use crate::balance::{self, Selector};
-use crate::config::{self, BackendAddress, Config};
+use crate::config::{self, BackendAddress, BackendPort, Config};
 use crate::model::Endpoint;
+use crate::plugin::Found;
 
-/// An address of a pool with what the file says of it.
-pub(super) type Listed<'a> = (Endpoint, &'a config::Backend);
+/// An address of a pool with what is said of it.
+pub(super) struct Listed<'a> {
+    pub(super) endpoint: Endpoint,
+    pub(super) entry: &'a config::Backend,
+    pub(super) weight: u32,
+    pub(super) tier: u32,
+}
 
 /// Who chooses among a pool's addresses.
 pub(super) struct Chooser<'a> {
@@ -33,9 +39,9 @@ pub(super) fn choosers<'a>(
     for settings in &config.pools {
         let Some((choice, balancer)) = balancers.get(&settings.name) else { continue };
         let among = listed(settings, resolved);
-        let member = |(endpoint, entry): &Listed<'_>| balance::Member {
-            identity: endpoint.to_string(),
-            weight: balance_weight(entry.weight, settings.slow_start),
+        let member = |listed: &Listed<'_>| balance::Member {
+            identity: listed.endpoint.to_string(),
+            weight: balance_weight(listed.weight, settings.slow_start),
         };
         let members: Vec<balance::Member> = among.iter().map(member).collect();
         match catch_unwind(AssertUnwindSafe(|| balancer.selector(&members))) {
@@ -52,18 +58,39 @@ pub(super) fn choosers<'a>(
 fn listed<'a>(settings: &'a config::Pool, resolved: &Resolved) -> Vec<Listed<'a>> {
     let mut seen: HashSet<Endpoint> = HashSet::with_capacity(settings.backends.len());
     let all = settings.backends.iter().flat_map(|entry| {
-        endpoints(&entry.address, resolved).into_iter().map(move |endpoint| (endpoint, entry))
+        endpoints(&settings.name, &entry.address, resolved).into_iter().map(move |place| Listed {
+            endpoint: place.endpoint,
+            entry,
+            weight: place.weight.unwrap_or(entry.weight),
+            tier: place.tier.unwrap_or(entry.priority),
+        })
     });
-    all.filter(|(endpoint, _)| seen.insert(endpoint.clone())).collect()
+    all.filter(|listed| seen.insert(listed.endpoint.clone())).collect()
 }
 
-pub(super) fn endpoints(address: &BackendAddress, resolved: &Resolved) -> Vec<Endpoint> {
-    match address {
-        BackendAddress::Unix(path) => vec![Endpoint::Unix(path.clone())],
-        BackendAddress::Ip(ip, port) => vec![Endpoint::Tcp(*ip, *port)],
-        BackendAddress::Name(name, port) => resolved
-            .get(name)
-            .map(|ips| ips.iter().map(|ip| Endpoint::Tcp(*ip, *port)).collect())
-            .unwrap_or_default(),
-    }
+/// Where a backend is, and what is said of it elsewhere than in the file.
+pub(super) struct At {
+    pub(super) endpoint: Endpoint,
+    weight: Option<u32>,
+    tier: Option<u32>,
+}
+
+pub(super) fn endpoints(pool: &Arc<str>, address: &BackendAddress, resolved: &Resolved) -> Vec<At> {
+    let plain = |endpoint| At { endpoint, weight: None, tier: None };
+    let port = match address {
+        BackendAddress::Unix(path) => return vec![plain(Endpoint::Unix(path.clone()))],
+        BackendAddress::Ip(ip, port) => return vec![plain(Endpoint::Tcp(*ip, *port))],
+        BackendAddress::Name(_, port) => Some(*port),
+        BackendAddress::Service(_) => None,
+    };
+    let answer = Wanted::of(pool, address).and_then(|wanted| resolved.get(&wanted));
+    let found = answer.into_iter().flat_map(|answer| &answer.found);
+    let at = |found: &Found| match port {
+        Some(port) => Some(plain(Endpoint::Tcp(found.ip, port))),
+        None => {
+            let endpoint = Endpoint::Tcp(found.ip, BackendPort::Fixed(found.port?));
+            Some(At { endpoint, weight: found.weight, tier: found.priority })
+        }
+    };
+    found.filter_map(at).collect()
 }
