@@ -4,6 +4,7 @@ use super::row::Row;
 
 mod costs;
 mod failing;
+mod health;
 mod limits;
 mod line;
 mod load;
@@ -22,6 +23,7 @@ pub const ALL: &[&[Row]] = &[
     reloading::ROWS,
     stopping::ROWS,
     failing::ROWS,
+    health::ROWS,
     line::ROWS,
     pressure::ROWS,
     limits::ROWS,
