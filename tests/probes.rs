@@ -12,6 +12,8 @@ mod hostile;
 mod http;
 #[path = "probes/postgres.rs"]
 mod postgres;
+#[path = "probes/promotion.rs"]
+mod promotion;
 #[path = "probes/redis.rs"]
 mod redis;
 #[path = "probes/send_expect.rs"]

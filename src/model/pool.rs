@@ -120,6 +120,17 @@ impl PoolView {
         if self.is_exhausted(tried, now) { Picked::None } else { Picked::Full }
     }
 
+    /// Picks one that is ejected and that this session has not tried: to be ejected is a guess from what
+    /// others met, and better tried than a client refused.
+    pub fn pick_ejected(
+        &self,
+        ask: &Ask,
+        tried: &[Arc<Backend>],
+        now: u64,
+    ) -> Option<(Arc<Backend>, Permit)> {
+        self.pick_among(ask, &Possible::of(self, tried, now).with_ejected())
+    }
+
     /// True exactly when neither this pool nor those that it falls back on have a backend that would
     /// do if it had room.
     pub fn is_down(&self, now: u64) -> bool {

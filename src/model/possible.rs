@@ -26,6 +26,8 @@ pub(super) struct Possible<'a> {
     tried: &'a [Arc<Backend>],
     /// In milliseconds of the clock of all; `None`: health is not looked at.
     now: Option<u64>,
+    /// Those too that are ejected, for what others met there.
+    ejected: bool,
     /// Those of this `priority` alone.
     tier: Option<u32>,
     slow_start: Option<Duration>,
@@ -35,7 +37,13 @@ impl<'a> Possible<'a> {
     /// All that the session has not tried.
     pub(super) fn of(view: &'a PoolView, tried: &'a [Arc<Backend>], now: u64) -> Self {
         let now = (!view.pool.panicking.load(Relaxed)).then_some(now);
-        Self { members: &view.members, tried, now, tier: None, slow_start: view.slow_start }
+        let slow_start = view.slow_start;
+        Self { members: &view.members, tried, now, ejected: false, tier: None, slow_start }
+    }
+
+    /// Those too that are ejected.
+    pub(super) fn with_ejected(self) -> Self {
+        Self { ejected: true, ..self }
     }
 
     /// Those of one tier.
@@ -91,7 +99,11 @@ impl<'a> Possible<'a> {
     }
 
     fn is_healthy(&self, member: &Member) -> bool {
-        self.now.is_none_or(|now| member.backend.health.is_usable(now))
+        let health = &member.backend.health;
+        self.now.is_none_or(|now| match self.ejected {
+            true => !health.is_unhealthy(),
+            false => health.is_usable(now),
+        })
     }
 }
 

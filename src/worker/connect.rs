@@ -287,7 +287,9 @@ impl Route {
             } else {
                 return Err(self.failed(Cause::ConnectFailed));
             };
-            let Some(fallback) = view.fallback.clone() else { return Err(self.failed(refused)) };
+            let Some(fallback) = view.fallback.clone() else {
+                return self.take_ejected(&view, ask, now).ok_or_else(|| self.failed(refused));
+            };
             self.aside();
             self.pool_permit = None;
             self.most_attempts = self.attempts + fallback.connect.attempts;
@@ -312,20 +314,40 @@ impl Route {
         }
         match view.pick(ask, self.tried(), now) {
             Picked::Backend(backend, permit) => {
-                if self.pool_permit.is_none() {
-                    self.pool_permit = Some(self.pool.limit.acquire().ok_or(Cause::PoolLimit)?);
-                }
-                if !self.is_retry(view) {
-                    view.pool.retries.note_first(now);
-                }
-                self.attempts += 1;
-                self.backend = Some((Arc::clone(&backend), permit));
-                self.leave_the_line();
-                Ok(backend)
+                self.adopt(view, backend, permit, now).ok_or(Cause::PoolLimit)
             }
             Picked::Full => Err(Cause::PoolLimit),
             Picked::None => Err(Cause::NoBackend),
         }
+    }
+
+    /// The last resort of a session that has tried all others.
+    fn take_ejected(&mut self, view: &PoolView, ask: &Ask, now: u64) -> Option<Arc<Backend>> {
+        if self.attempts >= self.most_attempts || !view.is_exhausted(self.tried(), now) {
+            return None;
+        }
+        let (backend, permit) = view.pick_ejected(ask, self.tried(), now)?;
+        self.adopt(view, backend, permit, now)
+    }
+
+    /// Goes to this backend, if the pool may have one more session.
+    fn adopt(
+        &mut self,
+        view: &PoolView,
+        backend: Arc<Backend>,
+        permit: Permit,
+        now: u64,
+    ) -> Option<Arc<Backend>> {
+        if self.pool_permit.is_none() {
+            self.pool_permit = Some(self.pool.limit.acquire()?);
+        }
+        if !self.is_retry(view) {
+            view.pool.retries.note_first(now);
+        }
+        self.attempts += 1;
+        self.backend = Some((Arc::clone(&backend), permit));
+        self.leave_the_line();
+        Some(backend)
     }
 
     /// Backends that this session has tried and left.

@@ -10,7 +10,7 @@ use super::*;
 use crate::support::{Server, eventually, found, left_out, run};
 
 /// Runs a program as somebody for whom PostgreSQL will run.
-fn words(all: &[&str]) -> Vec<String> {
+pub(super) fn words(all: &[&str]) -> Vec<String> {
     let user: &[&str] = match rustix::process::geteuid().is_root() {
         true => &["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"],
         false => &["env"],
@@ -26,7 +26,7 @@ fn quiet(all: &[&str]) -> String {
     run(&words.iter().map(String::as_str).collect::<Vec<_>>(), Stdio::null()).0
 }
 
-fn start(data: &Path) -> (Server, SocketAddr) {
+pub(super) fn start(data: &Path) -> (Server, SocketAddr) {
     let directory = data.parent().unwrap();
     let data = data.to_str().unwrap();
     let (server, address) = Server::on_port(directory, |port| {
@@ -47,14 +47,14 @@ fn start(data: &Path) -> (Server, SocketAddr) {
     (server.ending_by(Signal::QUIT), address)
 }
 
-fn query(address: SocketAddr, what: &str) -> String {
+pub(super) fn query(address: SocketAddr, what: &str) -> String {
     let port = address.port().to_string();
     let to = format!("host=127.0.0.1 port={port} user=tester dbname=postgres");
     quiet(&["psql", "-tAq", "-d", &to, "-c", what]).trim().to_owned()
 }
 
 /// A primary with users of every login.
-fn primary(directory: &Path) -> PathBuf {
+pub(super) fn primary(directory: &Path) -> PathBuf {
     let everybody = std::fs::Permissions::from_mode(0o777);
     std::fs::set_permissions(directory, everybody.clone()).unwrap();
     for name in ["one", "two"] {
@@ -71,6 +71,15 @@ fn primary(directory: &Path) -> PathBuf {
     data
 }
 
+/// A copy of a primary that follows it.
+pub(super) fn replica(directory: &Path, primary: SocketAddr) -> PathBuf {
+    let copy = directory.join("two/data");
+    let port = primary.port().to_string();
+    let from = ["-h", "127.0.0.1", "-p", &port, "-U", "tester", "-R", "-c", "fast", "-N", "-D"];
+    quiet(&[&["pg_basebackup"], &from[..], &[copy.to_str().unwrap()]].concat());
+    copy
+}
+
 #[test]
 fn the_role_of_postgresql_decides_and_a_promotion_is_followed() {
     if left_out(&["postgres", "initdb", "pg_basebackup", "psql", "setpriv"]) {
@@ -84,11 +93,7 @@ fn the_role_of_postgresql_decides_and_a_promotion_is_followed() {
         "create role scram login password 'se''cret'; set password_encryption = 'md5'; \
          create role hashed login password 'se''cret'; create role plain login password 'se''cret'",
     );
-    let copy = directory.path().join("two/data");
-    let port = one.port().to_string();
-    let from = ["-h", "127.0.0.1", "-p", &port, "-U", "tester", "-R", "-c", "fast", "-N", "-D"];
-    quiet(&[&["pg_basebackup"], &from[..], &[copy.to_str().unwrap()]].concat());
-    let (_replica, two) = start(&copy);
+    let (_replica, two) = start(&replica(directory.path(), one));
     let both = [one, two];
     let options = |user: &str, password: &str| format!("{{ user = \"{user}\", {password} }}");
     let secret = "password = \"se'cret\"";

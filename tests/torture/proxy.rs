@@ -161,6 +161,11 @@ pub trait Proxy: Send + Sync {
         Vec::new()
     }
 
+    /// All that it has logged, if that is read.
+    fn said(&self) -> String {
+        String::new()
+    }
+
     /// Lines that it has logged, if they are counted.
     fn lines(&self) -> Option<usize> {
         None
@@ -239,6 +244,10 @@ impl Proxy for Forebay {
 
     fn reasons(&self) -> Vec<String> {
         self.sessions().into_iter().map(|session| session.reason).collect()
+    }
+
+    fn said(&self) -> String {
+        Forebay::said(self)
     }
 
     fn lines(&self) -> Option<usize> {

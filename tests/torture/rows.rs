@@ -4,6 +4,8 @@ use super::row::Row;
 
 mod costs;
 mod failing;
+mod flapping;
+mod health;
 mod limits;
 mod line;
 mod load;
@@ -24,6 +26,8 @@ pub const ALL: &[&[Row]] = &[
     stopping::ROWS,
     failing::ROWS,
     storm::ROWS,
+    health::ROWS,
+    flapping::ROWS,
     line::ROWS,
     pressure::ROWS,
     limits::ROWS,

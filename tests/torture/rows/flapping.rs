@@ -1,0 +1,98 @@
+//! C, of backends that come and go faster than anybody could follow.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::load::Load;
+use crate::proxy::{Kind, Setup};
+use crate::row::{Length, Row, Verdict, When, must_hold};
+use crate::stage::Stage;
+use crate::support::{Backend, Peer, Process, pause};
+
+pub const ROWS: &[Row] = &[Row {
+    name: "C4",
+    what: "20 backends close and open their port each 0.2 s, for a minute (2 s at every commit), under 4 clients at once; probes each 1 s, \
+           0.5 s in doubt, `rise` and `fall` 2",
+    should: "of each backend at most 1 change and 1 log line a second; under \
+             5 % CPU (in the long run of a release build)",
+    when: When::Commit,
+    peers: false,
+    play: c4,
+}];
+
+#[test]
+fn c4_backends_that_flap_cost_next_to_nothing() {
+    must_hold("C4");
+}
+
+/// Backends, about half of them up at any time.
+const BACKENDS: u8 = 20;
+
+/// How long each is up, and how long it is down.
+const FLAP: Duration = Duration::from_millis(200);
+
+const POOL: &str = "connect = { timeout = \"1s\", attempts = 20, retry_budget = \"100%\", deadline = \"20s\" }\n\
+     probe = { interval = \"1s\", fast_interval = \"500ms\", timeout = \"500ms\", rise = 2, fall = 2 }\n";
+
+fn answer(peer: &mut Peer) {
+    if let Ok(bytes) = peer.read_some(64) {
+        // It may be closed meanwhile.
+        let _ = std::io::Write::write_all(&mut peer.stream(), &bytes);
+    }
+}
+
+fn c4(kind: Kind, length: Length) -> Verdict {
+    let long = length == Length::Long;
+    let time = Duration::from_secs(if long { 60 } else { 2 });
+    // No connection of anybody is made from these addresses, so that each port stays free.
+    let first = |last| Some(Backend::at(([127, 0, 1, last], 0).into(), answer));
+    let mut backends: Vec<Option<Backend>> = (1..=BACKENDS).map(first).collect();
+    let addresses: Vec<SocketAddr> = backends.iter().flatten().map(Backend::address).collect();
+    let mut stage = Stage::new(kind);
+    stage.start(&Setup { pool: POOL, ..Setup::before(&addresses) });
+    backends.iter_mut().step_by(2).for_each(|backend| drop(backend.take()));
+    let used = || stage.proxy().processes().into_iter().map(Process::cpu).sum::<Duration>();
+    let load = Load { threads: 4, every: Duration::from_millis(40) };
+    let (began, before) = (Instant::now(), used());
+    let (visits, flaps) = load.during(&stage, || {
+        let mut flaps = 0;
+        for turn in (0..backends.len()).cycle().take_while(|_| began.elapsed() < time) {
+            let backend = &mut backends[turn];
+            *backend = match backend.take() {
+                Some(_) => None,
+                None => Some(Backend::at(addresses[turn], answer)),
+            };
+            flaps += 1;
+            pause(FLAP / u32::from(BACKENDS));
+        }
+        flaps
+    });
+    let (took, cpu) = (began.elapsed(), used() - before);
+    let reasons = stage.proxy().reasons();
+    let failed = reasons.iter().filter(|reason| reason.starts_with("connect")).count();
+    let said = stage.proxy().said();
+    let most = |wanted: &dyn Fn(&str) -> bool| {
+        let of = |address: &SocketAddr| {
+            let name = format!("\"{address}\"");
+            said.lines().filter(|line| line.contains(&name) && wanted(line)).count()
+        };
+        addresses.iter().map(of).max().unwrap_or_default()
+    };
+    let changes = most(&|line| line.contains("healthy"));
+    let lines = most(&|line| !line.contains("\"DEBUG\""));
+    let load = cpu.as_secs_f64() / took.as_secs_f64() * 100.0;
+    let figure = format!(
+        "{failed} of {} found no backend in {flaps} flaps; of one backend at most {changes} changes and {lines} lines in {:.0} s; {load:.1} % CPU",
+        visits.len(),
+        took.as_secs_f64(),
+    );
+    // The first probe tells of a state, too, and the bounds hold for whole seconds.
+    let bound = usize::try_from(took.as_secs()).unwrap_or_default() + 2;
+    let cheap = !long || cfg!(debug_assertions) || load < 5.0;
+    let played = visits.len() > 20 && flaps > usize::from(BACKENDS);
+    let met = played && changes <= bound && lines <= bound && cheap;
+    if met {
+        stage.expect_nothing_left("C4");
+    }
+    Verdict { figure, met }
+}
