@@ -267,10 +267,8 @@ fn who_resets_clients_before_a_byte_is_left_out_too() {
 fn one_that_is_left_out_is_the_last_resort() {
     let b = Backend::naming("b");
     let (dead, held) = refusing_address();
-    let forebay = before(
-        &[dead, b.address()],
-        "eject = { failures = 1, time = \"1h\", max_time = \"1h\" }",
-    );
+    let forebay =
+        before(&[dead, b.address()], "eject = { failures = 1, time = \"1h\", max_time = \"1h\" }");
     eventually(SOON, || {
         assert_eq!(served_by(&forebay).as_deref(), Some("b"));
         forebay.said().contains("backend ejected")

@@ -11,6 +11,7 @@ mod line;
 mod load;
 mod minimal;
 mod pressure;
+mod probing;
 mod relaying;
 mod reloading;
 mod scale;
@@ -33,4 +34,5 @@ pub const ALL: &[&[Row]] = &[
     limits::ROWS,
     costs::ROWS,
     scale::ROWS,
+    probing::ROWS,
 ];
