@@ -41,12 +41,13 @@ fn pinned_workers_have_one_cpu_each_and_others_have_all() {
         let config = Forebay::simple(&[backend.address()], "");
         let runtime = format!("[runtime]\nworkers = 2\npin_cpus = {pinned}\n");
         let forebay = Forebay::start(&(runtime + &config));
-        // A worker pins itself when it runs, which may be later than that it can be reached.
+        // A worker names and pins itself when it runs, which may be later than that it can be reached.
         let expected = if pinned { cpus.min(2) } else { 1 };
-        let different = || cpus_of_workers(&forebay).into_iter().collect::<BTreeSet<_>>();
-        eventually(SOON, || different().len() == expected);
-        let lists = cpus_of_workers(&forebay);
-        assert_eq!(lists.len(), 2);
+        let lists = obtain(SOON, || {
+            let lists = cpus_of_workers(&forebay);
+            let different = lists.iter().collect::<BTreeSet<_>>().len();
+            (lists.len() == 2 && different == expected).then_some(lists)
+        });
         let one = |list: &String| list.parse::<u32>().is_ok();
         assert!(lists.iter().all(|list| one(list) == (pinned || cpus == 1)), "{lists:?}");
     }
