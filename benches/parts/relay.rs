@@ -115,6 +115,10 @@ impl Stream for Fake {
         Ok(0)
     }
 
+    fn unread(&self) -> io::Result<usize> {
+        Ok(self.left)
+    }
+
     fn liveness(&self) -> io::Result<Liveness> {
         Ok(Liveness { last_acknowledgement: Duration::ZERO, unanswered: 0 })
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 use crate::account;
 use crate::arguments::Arguments;
@@ -22,6 +22,9 @@ const SAY_AGAIN: Duration = Duration::from_secs(2);
 
 /// What a worker of *forebay-spin* does.
 const SPIN: &str = "spin = \"50us\"";
+
+/// Newer builds of HAProxy that root starts complain unless it is told to stay what it is.
+const KEEPS_ROOT: &str = "chroot /\n    uid 0";
 
 /// So often a proxy is started until it can be told that it does not start.
 const TRIES: u32 = 3;
@@ -174,6 +177,7 @@ impl Subject {
             .replace("@spin@", if self.kind == Kind::Spinning { SPIN } else { "" })
             .replace("@idle@", "1h")
             .replace("@load_module@", &module)
+            .replace("@rights@", if geteuid().is_root() { KEEPS_ROOT } else { "" })
             .replace("@home@", &running.directory.display().to_string());
         for (service, address) in &running.addresses {
             let (name, upstream) = (service.name(), stage.server.address(*service).port());

@@ -156,6 +156,10 @@ impl Stream for Socket {
         raw::unacknowledged(self.fd.as_fd())
     }
 
+    fn unread(&self) -> io::Result<usize> {
+        Ok(usize::try_from(rustix::io::ioctl_fionread(&self.fd)?).unwrap_or(usize::MAX))
+    }
+
     fn liveness(&self) -> io::Result<Liveness> {
         if self.tcp {
             return raw::liveness(self.fd.as_fd());

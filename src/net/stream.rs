@@ -37,6 +37,9 @@ pub trait Stream: Read + Write {
     /// Bytes, and a FIN, that the peer has not acknowledged yet (SIOCOUTQ, tcp(7)).
     fn unacknowledged(&self) -> io::Result<usize>;
 
+    /// Bytes that have come and are not read yet, at most up to an urgent byte (SIOCINQ, tcp(7)).
+    fn unread(&self) -> io::Result<usize>;
+
     /// What the kernel knows of the peer (TCP_INFO).
     fn liveness(&self) -> io::Result<Liveness>;
 

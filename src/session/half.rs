@@ -20,6 +20,16 @@ const PIECE: usize = 64 << 10;
 /// Large reads in a row, which prove that a half carries bulk.
 const BULK: u8 = 3;
 
+/// A read is large that gives so many parts of the scratch memory (8 KiB of 64): two copies of it cost
+/// more than the calls of a splice.
+const LARGE: usize = 8;
+
+/// A splice is small that moves less than so many parts (4 KiB): copying does it cheaper.
+const SMALL: usize = 16;
+
+/// A splice that moves less than so many times the scratch memory may well have moved all there was.
+const FEW: usize = 4;
+
 /// Where a half stands at the end of its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
@@ -189,7 +199,7 @@ impl<P> Half<P> {
         turn: &mut Turn<'_, P>,
     ) {
         let count = receive(from, turn.scratch);
-        if is_large(count, turn.scratch) {
+        if count >= turn.scratch.len() / LARGE {
             self.large_reads = self.large_reads.saturating_add(1);
             self.bulk = turn.splice != Splice::Never && self.large_reads >= BULK;
         } else {
@@ -231,9 +241,14 @@ impl<P> Half<P> {
     ) {
         match from.stream.splice_from(&mut pipe) {
             Ok(held) if held > 0 => {
-                if !is_large(held, turn.scratch) && turn.splice == Splice::Auto {
-                    self.stop_splicing();
+                if held < FEW * turn.scratch.len() {
+                    from.splice_gave();
                 }
+                self.large_reads = match held < turn.scratch.len() / SMALL {
+                    true => self.large_reads.saturating_sub(1),
+                    false => BULK,
+                };
+                self.bulk = self.large_reads > 0;
                 self.carry = Carry::Pipe(Box::new(Piped { pipe, held }));
                 return;
             }
@@ -336,12 +351,6 @@ fn peek_and_move<S: Stream>(
             Ok(_) | Err(_) => return from.read_failed(),
         }
     }
-}
-
-/// True exactly when so many bytes at once speak for bulk. Half the scratch memory will do, since one
-/// segment, of 64 KiB at most, must be enough.
-fn is_large(count: usize, scratch: &[u8]) -> bool {
-    count >= scratch.len() / 2
 }
 
 /// Reads once and tells the side what it learnt. 0: nothing came, for now or for ever.

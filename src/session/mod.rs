@@ -35,7 +35,7 @@ use self::clock::Clock;
 pub use self::connecting::ConnectFailure;
 use self::half::{Flow, Half};
 use self::side::Side;
-pub use self::side::{Ended, Readiness};
+pub use self::side::{Ended, News, Readiness};
 pub use self::turn::{Buffers, Pipes, Turn};
 use crate::config::Timeouts;
 use crate::net::Stream;
@@ -119,15 +119,14 @@ impl<S: Stream> Session<S> {
         self.up.held() > 0
     }
 
-    /// Tells what the poll said of one side.
-    pub fn event(&mut self, who: Who, seen: Readiness) {
+    /// Tells what the poll said of one side, and whether that is any news.
+    pub fn event(&mut self, who: Who, seen: Readiness) -> News {
+        let blocked = !self.wants_read(who);
         let side = match who {
             Who::Client => Some(&mut self.client),
             Who::Upstream => self.stage.upstream_mut(),
         };
-        if let Some(side) = side {
-            side.event(seen);
-        }
+        side.map_or(News::Room, |side| side.event(seen, blocked))
     }
 
     /// Does what can be done now, and tells what is wanted next.
@@ -158,6 +157,15 @@ impl<S: Stream> Session<S> {
         match who {
             Who::Client => !self.client.writable,
             Who::Upstream => self.upstream().is_some_and(|side| !side.writable),
+        }
+    }
+
+    /// False exactly when bytes move and the other side has no room for those of this one.
+    pub fn wants_read(&self, who: Who) -> bool {
+        match (&self.stage, who) {
+            (Stage::Relaying { upstream }, Who::Client) => upstream.writable,
+            (Stage::Relaying { .. }, Who::Upstream) => self.client.writable,
+            (Stage::Seeking | Stage::Connecting { .. } | Stage::Aborting { .. }, _) => true,
         }
     }
 

@@ -32,6 +32,17 @@ pub struct Readiness {
     pub urgent: bool,
 }
 
+/// Whether an event calls for a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// It does.
+    Some,
+    /// It told that there is room, as was known.
+    Room,
+    /// It told of bytes for which the other side has no room.
+    Bytes,
+}
+
 /// One socket of a session.
 ///
 /// The kernel reports an error of a connection once, to whichever call meets it first; afterwards
@@ -94,9 +105,18 @@ impl<S: Stream> Side<S> {
         self.stream.splices() && !self.urgent
     }
 
-    pub(super) fn event(&mut self, seen: Readiness) {
+    /// Takes in what the poll said. `blocked`: what comes cannot be passed on now.
+    pub(super) fn event(&mut self, seen: Readiness, blocked: bool) -> News {
+        let room = seen.writable || seen.write_closed;
+        let ends = seen.read_closed || seen.write_closed || seen.error || seen.urgent;
+        let news = match seen.readable {
+            _ if ends || room && !self.writable => News::Some,
+            true if blocked => News::Bytes,
+            true => News::Some,
+            false => News::Room,
+        };
         self.readable |= seen.readable || seen.read_closed || seen.error;
-        self.writable |= seen.writable || seen.write_closed;
+        self.writable |= room;
         self.urgent |= seen.urgent;
         self.ending |= seen.read_closed || seen.error;
         if seen.error {
@@ -105,6 +125,7 @@ impl<S: Stream> Side<S> {
             // The event of a reset carries RDHUP too, and HUP stays when a call has met the error.
             self.fin_queued = true;
         }
+        news
     }
 
     /// A read gave `count` of `room` bytes.
@@ -114,6 +135,18 @@ impl<S: Stream> Side<S> {
             return;
         }
         // Less than there was room for: all that had arrived, so no second read to see WouldBlock.
+        self.drained();
+    }
+
+    /// A splice has moved bytes. What a pipe takes is bounded by pieces, not by bytes, so that it was
+    /// all cannot be told from their number; asking costs less than to try once more in vain.
+    pub(super) fn splice_gave(&mut self) {
+        if !self.urgent && matches!(self.stream.unread(), Ok(0)) {
+            self.drained();
+        }
+    }
+
+    fn drained(&mut self) {
         if self.fin_queued {
             self.read_ended();
         } else {

@@ -5,11 +5,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::Interest;
 use mio::unix::SourceFd;
 
 use super::command::Accepted;
 use super::end::LOG;
+use super::hearing::Hearing;
 use super::hold::Aside;
 use super::table::{Entry, Route};
 use super::token::{About, Key};
@@ -22,9 +22,6 @@ use crate::session::{ConnectFailure, Session, Turn, Who};
 
 /// A session that found no descriptor for its upstream tries again after this.
 const RETRY: Duration = Duration::from_millis(100);
-
-/// What every connection is registered for. Urgent data shows as EPOLLPRI.
-pub(super) const READ: Interest = Interest::READABLE.add(Interest::PRIORITY);
 
 /// How an attempt went, as far as it is known at once.
 pub(super) enum Begun {
@@ -50,7 +47,7 @@ impl Worker {
         let registry = self.poll.registry();
         let fd = socket.raw_fd();
         let token = About::Session(key, Who::Client).into();
-        let registered = registry.register(&mut SourceFd(&fd), token, READ);
+        let registered = registry.register(&mut SourceFd(&fd), token, Hearing::Bytes.interest());
         let pool = Arc::clone(&accepted.pool);
         let timeouts = Arc::clone(&pool.timeouts);
         let luck = self.random.u64(..);
@@ -69,8 +66,8 @@ impl Worker {
             queued: false,
             parked: false,
             kept_alive: true,
-            client_write: false,
-            upstream_write: false,
+            client_hearing: Hearing::Bytes,
+            upstream_hearing: Hearing::Bytes,
         });
         self.tell_started(key);
         if registered.is_err() {
@@ -211,15 +208,15 @@ impl Worker {
     }
 
     fn attach(&mut self, key: Key, socket: Socket, view: &PoolView, connected: bool) -> Begun {
-        let interest = if connected { READ } else { READ.add(Interest::WRITABLE) };
-        let token = About::Session(key, Who::Upstream).into();
-        if self.poll.registry().register(&mut SourceFd(&socket.raw_fd()), token, interest).is_err()
-        {
+        let hearing = if connected { Hearing::Bytes } else { Hearing::Both };
+        let (token, fd) = (About::Session(key, Who::Upstream).into(), socket.raw_fd());
+        let registry = self.poll.registry();
+        if registry.register(&mut SourceFd(&fd), token, hearing.interest()).is_err() {
             return Begun::Exhausted;
         }
         let now = self.now;
         let Some(entry) = self.table.get_mut(key) else { return Begun::Yes };
-        entry.upstream_write = !connected;
+        entry.upstream_hearing = hearing;
         entry.kept_alive = view.options.keepalive.is_none() || !socket.is_tcp();
         if connected {
             entry.session.connected(socket, now);

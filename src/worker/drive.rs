@@ -2,13 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mio::Interest;
-use mio::unix::SourceFd;
-
-use super::token::{About, Key};
+use super::token::Key;
 use super::{Rounding, Worker};
 use crate::plugin::{Cause, EndReason, Phase};
-use crate::session::{Turn, Want, Who};
+use crate::session::{Turn, Want};
 
 impl Worker {
     /// Gives a session its turn.
@@ -64,35 +61,8 @@ impl Worker {
         }
     }
 
-    /// The one place where what a session wants to hear of is compared with what is registered.
-    ///
-    /// Interest in writing stays once it is registered: edge-triggered, it costs nothing while
-    /// nothing was refused, and taking it back would cost a system call.
-    fn watch(&mut self, key: Key) {
-        self.keep_alive(key);
-        self.hedge(key);
-        self.arm(key);
-        let Some(entry) = self.table.get_mut(key) else { return };
-        let interest = Interest::READABLE | Interest::PRIORITY | Interest::WRITABLE;
-        for who in [Who::Client, Who::Upstream] {
-            let wanted = entry.session.wants_write(who);
-            let (stream, writing) = match who {
-                Who::Client => (Some(entry.session.client_stream()), &mut entry.client_write),
-                Who::Upstream => (entry.session.upstream_stream(), &mut entry.upstream_write),
-            };
-            let Some(stream) = stream.filter(|_| wanted && !*writing) else { continue };
-            let (token, fd) = (About::Session(key, who).into(), stream.raw_fd());
-            if self.poll.registry().reregister(&mut SourceFd(&fd), token, interest).is_err() {
-                // Deaf, it would sleep until it is idle for too long.
-                let phase = entry.session.phase();
-                return self.end(key, EndReason { cause: Cause::Resources, phase });
-            }
-            *writing = true;
-        }
-    }
-
     /// Turns keepalive on for an upstream that has lived for a while.
-    fn keep_alive(&mut self, key: Key) {
+    pub(super) fn keep_alive(&mut self, key: Key) {
         let Some(entry) = self.table.get_mut(key) else { return };
         if entry.keepalive_due().is_none_or(|due| self.now < due) {
             return;

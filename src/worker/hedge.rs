@@ -7,7 +7,8 @@ use std::time::Instant;
 use mio::unix::SourceFd;
 
 use super::Worker;
-use super::connect::{Begun, READ};
+use super::connect::Begun;
+use super::hearing::Hearing;
 use super::table::Entry;
 use super::token::{About, Key};
 use crate::balance::Ask;
@@ -85,7 +86,8 @@ impl Worker {
             }
             Err(Begun::Yes | Begun::Exhausted) => return,
         };
-        let interest = if connected { READ } else { READ.add(mio::Interest::WRITABLE) };
+        let hearing = if connected { Hearing::Bytes } else { Hearing::Both };
+        let interest = hearing.interest();
         let token = About::Hedge(key).into();
         let registry = self.poll.registry();
         if registry.register(&mut SourceFd(&socket.raw_fd()), token, interest).is_err() {
@@ -124,12 +126,13 @@ impl Worker {
         }
         let token = About::Session(key, Who::Upstream).into();
         let registry = self.poll.registry();
-        if registry.reregister(&mut SourceFd(&socket.raw_fd()), token, READ).is_err() {
+        let (fd, hearing) = (socket.raw_fd(), Hearing::Bytes);
+        if registry.reregister(&mut SourceFd(&fd), token, hearing.interest()).is_err() {
             return;
         }
         // What it had begun before is closed here, and its permit given back.
         entry.route.backend = Some((backend, permit));
-        entry.upstream_write = false;
+        entry.upstream_hearing = hearing;
         entry.session.connected(socket, self.now);
         entry.connected(self.now);
         self.make_ready(key);
@@ -142,13 +145,13 @@ impl Worker {
         let Some(hedge) = entry.take_hedge() else { return false };
         let Hedge { socket, backend, permit, until } = hedge;
         let token = About::Session(key, Who::Upstream).into();
-        let interest = READ.add(mio::Interest::WRITABLE);
         let registry = self.poll.registry();
-        if registry.reregister(&mut SourceFd(&socket.raw_fd()), token, interest).is_err() {
+        let (fd, hearing) = (socket.raw_fd(), Hearing::Both);
+        if registry.reregister(&mut SourceFd(&fd), token, hearing.interest()).is_err() {
             return false;
         }
         entry.route.backend = Some((backend, permit));
-        entry.upstream_write = true;
+        entry.upstream_hearing = hearing;
         entry.session.connect_started(socket, until);
         self.arm(key);
         true

@@ -10,6 +10,7 @@ mod connect;
 mod drive;
 mod ears;
 mod end;
+mod hearing;
 mod hedge;
 mod hold;
 mod judge;
@@ -38,7 +39,7 @@ use self::wheel::Wheel;
 use crate::model::{Gauges, Model, Pulse, Snapshot, Work};
 use crate::net::{Pipe, pin_to_cpu, unpin};
 use crate::plugin::{Cause, SessionEvent};
-use crate::session::{Buffers, Pipes, Readiness};
+use crate::session::{Buffers, News, Pipes, Readiness};
 
 /// Events taken from the kernel in one turn.
 const EVENTS: usize = 1024;
@@ -195,7 +196,7 @@ impl Worker {
             }
             About::Session(key, who) => {
                 let Some(entry) = self.table.get_mut(key) else { return };
-                entry.session.event(
+                let news = entry.session.event(
                     who,
                     Readiness {
                         readable: event.is_readable(),
@@ -206,7 +207,10 @@ impl Worker {
                         urgent: event.is_priority(),
                     },
                 );
-                self.make_ready(key);
+                match news {
+                    News::Some => self.make_ready(key),
+                    News::Room | News::Bytes => self.overlook(key, who, news),
+                }
             }
         }
     }

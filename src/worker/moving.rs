@@ -5,12 +5,10 @@
 
 use std::thread;
 
-use mio::Interest;
 use mio::unix::SourceFd;
 
 use super::Worker;
 use super::command::{Command, Counted, Moving};
-use super::connect::READ;
 use super::line::moved;
 use super::table::Entry;
 use super::token::{About, Key};
@@ -101,11 +99,9 @@ impl Worker {
     }
 
     fn register(&self, key: Key, entry: &Entry) -> std::io::Result<()> {
-        let client = (Who::Client, Some(entry.session.client_stream()), entry.client_write);
-        let upstream = (Who::Upstream, entry.session.upstream_stream(), entry.upstream_write);
-        for (who, stream, writing) in [client, upstream] {
-            let Some(stream) = stream else { continue };
-            let interest = if writing { READ.add(Interest::WRITABLE) } else { READ };
+        for who in [Who::Client, Who::Upstream] {
+            let Some(stream) = entry.stream(who) else { continue };
+            let interest = entry.hearing(who).interest();
             let token = About::Session(key, who).into();
             self.poll.registry().register(&mut SourceFd(&stream.raw_fd()), token, interest)?;
         }

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use super::hearing::Hearing;
 use super::hold::Aside;
 use super::token::Key;
 use crate::model::{Backend, Listener, Permit, Pool, PoolView, Pulse, SourcePermit, Work};
 use crate::net::{Peer, Socket};
-use crate::session::{ConnectFailure, Session};
+use crate::session::{ConnectFailure, Session, Who};
 
 /// Generations of a place in the table count round in so many bits.
 const GENERATIONS: u32 = (1 << 31) - 1;
@@ -64,10 +65,10 @@ pub(super) struct Entry {
     pub(super) parked: bool,
     /// True exactly when the upstream's socket is kept alive, or is not to be.
     pub(super) kept_alive: bool,
-    /// True exactly when the client's socket is registered for writing.
-    pub(super) client_write: bool,
-    /// True exactly when the upstream's socket is registered for writing.
-    pub(super) upstream_write: bool,
+    /// What the client's socket is registered for.
+    pub(super) client_hearing: Hearing,
+    /// What the upstream's socket is registered for, if there is one.
+    pub(super) upstream_hearing: Hearing,
 }
 
 /// Keepalive is turned on after this, or after `keepalive.idle` if that is less.
@@ -79,6 +80,29 @@ impl Entry {
         let options = self.route.view.as_ref().map(|view| &view.options)?;
         let after = options.keepalive.filter(|_| !self.kept_alive)?.idle;
         Some(self.connected? + after.min(KEEPALIVE_AFTER))
+    }
+
+    /// The socket of a side.
+    pub(super) fn stream(&self, who: Who) -> Option<&Socket> {
+        match who {
+            Who::Client => Some(self.session.client_stream()),
+            Who::Upstream => self.session.upstream_stream(),
+        }
+    }
+
+    /// What the poll tells of a side.
+    pub(super) fn hearing(&self, who: Who) -> Hearing {
+        match who {
+            Who::Client => self.client_hearing,
+            Who::Upstream => self.upstream_hearing,
+        }
+    }
+
+    pub(super) fn hearing_mut(&mut self, who: Who) -> &mut Hearing {
+        match who {
+            Who::Client => &mut self.client_hearing,
+            Who::Upstream => &mut self.upstream_hearing,
+        }
     }
 
     /// Notes that the worker is at this session.

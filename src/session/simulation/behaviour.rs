@@ -227,7 +227,6 @@ fn a_splice_that_urgent_data_stops_leaves_nothing_behind() {
     world.links[1].borrow_mut().peer_sends_urgent();
     world.writes(1, 200);
     world.resets(1);
-    world.hides(1);
     world.poll();
     world.run();
     assert_eq!(world.saw(0), (310, false, true));

@@ -1,12 +1,12 @@
 //! The worker's part of a world: events, turns, connects, the timer and the end.
 
-use super::kernel::{OUT, READ};
+use super::kernel::{ERR, HUP, IN, OUT, READ};
 use super::setting::Attempt;
 use super::stream::{FakePipe, FakeStream};
 use super::world::{Action, World};
 use super::{MILLISECOND, micros};
 use crate::plugin::{Cause, EndReason, Phase};
-use crate::session::{ConnectFailure, Session, Turn, Want, Who};
+use crate::session::{ConnectFailure, News, Session, Turn, Want, Who};
 
 /// Turns in a row at one moment that move nothing.
 const IDLE_TURNS: u32 = 64;
@@ -30,8 +30,13 @@ impl World {
             let Some(link) = link.filter(|link| !link.borrow().dropped) else { continue };
             let seen = link.borrow_mut().kernel.poll();
             if let Some(seen) = seen {
-                session.event(who, seen);
-                self.queued = true;
+                let kernel = &mut link.borrow_mut().kernel;
+                match session.event(who, seen) {
+                    News::Some => self.queued = true,
+                    News::Room if kernel.interest == READ | OUT => kernel.register(READ),
+                    News::Room => {}
+                    News::Bytes => kernel.register(OUT | HUP | ERR),
+                }
             }
         }
         self.session = Some(session);
@@ -99,7 +104,6 @@ impl World {
         let pending = attempt != Attempt::AtOnce;
         link.borrow_mut().kernel.connecting = pending;
         link.borrow_mut().kernel.register(if pending { READ | OUT } else { READ });
-        self.registered[1] = pending;
         match attempt {
             Attempt::AtOnce | Attempt::After(_) => self.begin_script(index),
             Attempt::ResetUnused(_) => link.borrow_mut().peer_resets(),
@@ -122,20 +126,23 @@ impl World {
         }
     }
 
-    /// Registers for writing when that is wanted first, and leaves it so.
+    /// Registers for what is wanted and was not registered for yet.
     fn watch(&mut self) {
         self.arm();
         let Some(session) = &self.session else { return };
-        for (place, who, link) in [
-            (0, Who::Client, self.links.first().cloned()),
-            (1, Who::Upstream, self.upstream().cloned()),
-        ] {
-            if let Some(link) = link
-                && session.wants_write(who)
-                && !self.registered[place]
-            {
-                link.borrow_mut().kernel.register(READ | OUT);
-                self.registered[place] = true;
+        for (who, link) in
+            [(Who::Client, self.links.first().cloned()), (Who::Upstream, self.upstream().cloned())]
+        {
+            let Some(link) = link else { continue };
+            let kernel = &mut link.borrow_mut().kernel;
+            let room = if session.wants_write(who) { OUT } else { 0 };
+            let wanted = match kernel.interest {
+                0 => 0,
+                deaf if deaf & IN == 0 && session.wants_read(who) => READ | room,
+                other => other | room,
+            };
+            if wanted != kernel.interest {
+                kernel.register(wanted);
             }
         }
     }

@@ -13,8 +13,8 @@ pub(super) const IN: u8 = 1;
 pub(super) const OUT: u8 = 2;
 pub(super) const PRI: u8 = 4;
 const RDHUP: u8 = 8;
-const HUP: u8 = 16;
-const ERR: u8 = 32;
+pub(super) const HUP: u8 = 16;
+pub(super) const ERR: u8 = 32;
 /// What mio registers for READABLE and PRIORITY; HUP and ERR come unasked.
 pub(super) const READ: u8 = IN | RDHUP | PRI | HUP | ERR;
 
@@ -229,6 +229,11 @@ impl Kernel {
             *to = *from;
         }
         if most > 0 { Ok(most) } else { self.nothing_to_read() }
+    }
+
+    /// `tcp_inq`: nothing, where the next byte is urgent.
+    pub(super) fn unread(&self) -> usize {
+        self.mark.unwrap_or(usize::MAX).min(self.queue.len())
     }
 
     fn nothing_to_read(&mut self) -> Result<usize> {

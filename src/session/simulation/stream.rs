@@ -103,6 +103,10 @@ impl Stream for FakeStream {
         Ok(self.0.borrow().kernel.outstanding())
     }
 
+    fn unread(&self) -> Result<usize> {
+        Ok(self.0.borrow().kernel.unread())
+    }
+
     fn liveness(&self) -> Result<Liveness> {
         Ok(self.0.borrow().liveness())
     }

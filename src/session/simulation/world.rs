@@ -1,7 +1,7 @@
 //! A worker with one session, its network and its clock.
 //!
 //! Plays `src/worker`: delivers edges, gives turns, does what the session wants, keeps its timer,
-//! registers for writing once and for all when that is wanted first.
+//! registers for what is wanted, and not any more for what came in vain.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
@@ -56,7 +56,6 @@ pub(super) struct World {
     hogged: u64,
     pub(super) timer: Option<Micros>,
     pub(super) queued: bool,
-    pub(super) registered: [bool; 2],
     pub(super) idle_turns: u32,
     /// When bytes or a FIN were moved last.
     pub(super) moved_at: Micros,
@@ -90,7 +89,6 @@ impl World {
             hogged: 0,
             timer: None,
             queued: false,
-            registered: [false; 2],
             idle_turns: 0,
             moved_at: 0,
             moved: (0, 0, false, false),
