@@ -44,10 +44,6 @@ impl Worker {
         let client_first = accepted.listener.client_first;
         let id = (self.number as u64) << 48 | self.gauges().started.next();
         let key = self.table.next_key();
-        let registry = self.poll.registry();
-        let fd = socket.raw_fd();
-        let token = About::Session(key, Who::Client).into();
-        let registered = registry.register(&mut SourceFd(&fd), token, Hearing::Bytes.interest());
         let pool = Arc::clone(&accepted.pool);
         let timeouts = Arc::clone(&pool.timeouts);
         let luck = self.random.u64(..);
@@ -70,16 +66,25 @@ impl Worker {
             upstream_hearing: Hearing::Bytes,
         });
         self.tell_started(key);
-        if registered.is_err() {
-            return self.end(key, EndReason { cause: Cause::Resources, phase: Phase::Accept });
-        }
         self.guard(key, |worker| {
-            let early = client_first && worker.read_early(key);
-            worker.connect(key, early);
+            worker.connect(key, client_first);
+            worker.hear_client(key);
         });
     }
 
-    /// Reads what a client that sends first has sent. True exactly when that was something.
+    /// Registers a client, of which nothing was heard so far: what was read early is no news.
+    fn hear_client(&mut self, key: Key) {
+        let Some(entry) = self.table.get_mut(key) else { return };
+        let fd = entry.session.client_stream().raw_fd();
+        let token = About::Session(key, Who::Client).into();
+        let interest = entry.hearing(Who::Client).interest();
+        if self.poll.registry().register(&mut SourceFd(&fd), token, interest).is_err() {
+            self.end(key, EndReason { cause: Cause::Resources, phase: Phase::Accept });
+        }
+    }
+
+    /// Reads what a client that sends first has sent, once there is somebody to send it to: one that
+    /// waits for that is not read. True exactly when there is something.
     fn read_early(&mut self, key: Key) -> bool {
         let Some(entry) = self.table.get_mut(key) else { return false };
         let mut turn = Turn {
@@ -94,7 +99,8 @@ impl Worker {
     }
 
     /// Connects a session to the next candidate, and ends it when there is none. Candidates are those
-    /// of the snapshot of now, unless that does not have the pool any more.
+    /// of the snapshot of now, unless that does not have the pool any more. With `early` what the client
+    /// has sent goes with the connect.
     pub(super) fn connect(&mut self, key: Key, early: bool) {
         if self.go_on_with_hedge(key) || !self.may_go_on(key) || !self.has_its_turn(key) {
             return;
@@ -113,6 +119,7 @@ impl Worker {
                 Ok(backend) => backend,
                 Err(cause) => return self.give_up(key, cause),
             };
+            let early = early && self.read_early(key);
             match self.begin(key, &backend, early) {
                 Begun::Yes => return,
                 Begun::Failed(kind) => {
