@@ -295,6 +295,33 @@ fn the_only_backend_is_never_left_out() {
 }
 
 /// The listener's pool of one backend that is not there, and what it says while it is down.
+#[test]
+fn panic_ends_when_nobody_is_probed_any_more() {
+    let (b, probed) = (Backend::naming("b"), Backend::silent());
+    let (dead, held) = refusing_address();
+    let probe = format!("probe = {{ interval = \"50ms\", port = {} }}", probed.address().port());
+    // It has nobody who listens from here on.
+    drop(probed);
+    let eject = "eject = { failures = 1, time = \"1h\", max_time = \"1h\" }";
+    let file = |more: &str| {
+        let pool = format!("balance = \"first\"\n{eject}\npanic_threshold = \"50%\"\n{more}");
+        simple(&[dead, b.address()], &pool)
+    };
+    let forebay = Start::new(file(&probe)).sessions().start();
+    forebay.expect_said("too few healthy backends: all are used");
+    forebay.reload(&file("")).expect_applied();
+    forebay.expect_said("enough backends are healthy");
+    // Health counts again, and so does an ejection.
+    let visits = 5;
+    for _ in 0..visits {
+        assert_eq!(served_by(&forebay).as_deref(), Some("b"));
+    }
+    eventually(SOON, || forebay.sessions().len() == visits);
+    let attempts: u64 = forebay.sessions().iter().map(|it| it.attempts).sum();
+    assert_eq!(attempts, 1 + u64::try_from(visits).unwrap(), "the dead one was tried once");
+    drop(held);
+}
+
 fn down(when_down: &str, probe: &str) -> (Forebay, SocketAddr) {
     let (address, held) = refusing_address();
     let lines = format!("when_down = {when_down}\n{probe}");

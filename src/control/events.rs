@@ -113,7 +113,7 @@ impl Control<'_> {
         plant.tell(self.sender.clone());
         plant.replace_dead_workers();
         self.look_ups.follow(&plant);
-        self.probe(&plant);
+        self.probe(&mut plant);
         if plant.origin().is_some() {
             self.start_watch(&plant);
         }
@@ -204,13 +204,13 @@ impl Control<'_> {
     }
 
     /// A fault has kept the file from being read.
-    fn give_up_reading(&mut self, plant: &Plant) {
+    fn give_up_reading(&mut self, plant: &mut Plant) {
         let (report, again) = self.reloads.lose(plant);
         self.conclude(Some(report), again, plant);
     }
 
     /// Tells what came of a reload, and asks for the next if that was wished for meanwhile.
-    fn conclude(&mut self, report: Option<Report>, again: Option<Trigger>, plant: &Plant) {
+    fn conclude(&mut self, report: Option<Report>, again: Option<Trigger>, plant: &mut Plant) {
         if let Some(report) = report {
             self.look_ups.follow(plant);
             self.probe(plant);
@@ -221,10 +221,11 @@ impl Control<'_> {
         }
     }
 
-    /// Probes the backends of now, and no others.
-    fn probe(&mut self, plant: &Plant) {
+    /// Probes the backends of now, and no others; then pools are judged, by what is known of those.
+    fn probe(&mut self, plant: &mut Plant) {
         self.rounds.follow(plant.config(), plant.registry());
     }
+        plant.judge_health();
 
     fn tick_soon(&mut self, plant: &Plant) {
         let Some(wait) = plant.next_tick() else { return };
