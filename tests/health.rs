@@ -388,3 +388,36 @@ fn they_go_on_one_after_the_other() {
     // Two at once, and the other four at two a second.
     assert!(began.elapsed() >= Duration::from_millis(1500), "{:?}", began.elapsed());
 }
+#[test]
+fn who_waits_asks_a_dead_backend_no_more_often_than_retries_may() {
+    const CLIENTS: usize = 50;
+    let (forebay, _) = down("{ hold = \"2s\" }", "");
+    let began = std::time::Instant::now();
+    let mut clients: Vec<Peer> =
+        (0..CLIENTS).map(|_| Peer::connect(forebay.address("web"))).collect();
+    clients.iter_mut().for_each(Peer::expect_reset);
+    let seconds = began.elapsed().as_secs_f64();
+    eventually(SOON, || forebay.sessions().len() == CLIENTS);
+    let attempts: u64 = forebay.sessions().iter().map(|it| it.attempts).sum();
+    // Each client's own, 20 % of these, ten at once, and ten a second.
+    let most = CLIENTS as f64 * 1.2 + 10.0 + 10.0 * seconds;
+    assert!(attempts as f64 <= most, "{attempts} attempts in {seconds} s");
+    assert!(attempts > CLIENTS as u64 + 10, "{attempts}: they do try again");
+}
+
+#[test]
+fn those_who_wait_are_let_go_on_as_soon_as_one_of_them_is_served() {
+    const CLIENTS: usize = 200;
+    let (forebay, address) = down("{ hold = \"1m\" }", "");
+    let clients: Vec<Peer> = (0..CLIENTS).map(|_| Peer::connect(forebay.address("web"))).collect();
+    // Each has made its own attempt.
+    eventually(SOON, || forebay.said().matches("connect failed").count() >= CLIENTS);
+    let began = std::time::Instant::now();
+    let _back = again(address, "back");
+    for mut client in clients {
+        assert_eq!(client.line().as_deref(), Some("back"));
+    }
+    // At ten a second it would take 15.
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+

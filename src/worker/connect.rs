@@ -152,6 +152,7 @@ impl Worker {
         let view = self.snapshot.pools.get(&entry.route.pool.name);
         let ejected = view.filter(|_| failure.is_the_backends());
         let connected = failure == ConnectFailure::ResetUnused;
+        entry.route.pool.retries.failed_one();
         let now = self.model.age(self.now);
         if let Some(time) = ejected.and_then(|view| view.note_failure(&backend, connected, now)) {
             let (pool, backend) = (&*entry.route.pool.name, &*backend.name);
@@ -275,7 +276,7 @@ impl Route {
             // Without a view the pool is not there any more.
             let Some(view) = self.view.clone() else { return Err(self.failed(Cause::NoBackend)) };
             let refused = if self.attempts < self.most_attempts {
-                if self.is_retry(&view) && !view.may_retry(now) {
+                if self.is_retry(&view) && !self.may_retry(&view, now) {
                     return Err(self.failed(Cause::ConnectFailed));
                 }
                 match self.take(&view, ask, now) {
@@ -298,9 +299,14 @@ impl Route {
         }
     }
 
-    /// True exactly when it has made an attempt in this pool already.
+    /// True exactly when it has made an attempt in this pool already, or anywhere before it waited.
     fn is_retry(&self, view: &PoolView) -> bool {
-        self.attempts + view.connect.attempts > self.most_attempts
+        self.comes_again() || self.attempts + view.connect.attempts > self.most_attempts
+    }
+
+    /// True exactly when it may make one more attempt, which is counted then.
+    fn may_retry(&self, view: &PoolView, now: u64) -> bool {
+        (self.comes_again() && view.pool.retries.take_earned()) || view.may_retry(now)
     }
 
     /// A candidate of this very pool, under its limits.

@@ -94,8 +94,7 @@ impl Entry {
             backend.health.connected();
         }
         self.drop_hedge();
-        // It does not wait any more; how long it may in all stays.
-        self.route.aside.iter_mut().for_each(|aside| aside.held = None);
+        self.route.wait_no_more();
         self.settle();
     }
 
