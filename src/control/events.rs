@@ -14,7 +14,7 @@ use super::plant::Plant;
 use super::reload::{Outcome, Read, Reloads, Report, Trigger};
 use super::shutdown::{Drain, Next};
 use super::watch::Watch;
-use super::{Failure, Hooks, lock, watchdog};
+use super::{Failure, Hooks, lock, returns, watchdog};
 use crate::config::Watch as Kind;
 use crate::health::{Changed, Rounds};
 use crate::model::Wanted;
@@ -69,6 +69,7 @@ pub(super) fn serve(plant: &Mutex<Plant>, hooks: &Mutex<Hooks>) -> Result<(), Fa
         };
         control.start(plant);
         runtime.spawn(watchdog::watch(Arc::clone(lock(plant).model())));
+        runtime.spawn(returns::watch(Arc::clone(lock(plant).model())));
         // Not before signals are heard: whoever is told may send one at once.
         if let Err(error) = tell_ready(plant, hooks) {
             lock(plant).stop();
@@ -224,8 +225,8 @@ impl Control<'_> {
     /// Probes the backends of now, and no others; then pools are judged, by what is known of those.
     fn probe(&mut self, plant: &mut Plant) {
         self.rounds.follow(plant.config(), plant.registry());
-    }
         plant.judge_health();
+    }
 
     fn tick_soon(&mut self, plant: &Plant) {
         let Some(wait) = plant.next_tick() else { return };

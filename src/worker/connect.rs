@@ -66,6 +66,7 @@ impl Worker {
             accepted: accepted.at,
             connected: None,
             generation: key.generation,
+            answered: false,
             queued: false,
             parked: false,
             kept_alive: true,
@@ -149,17 +150,9 @@ impl Worker {
     ) {
         drop(permit);
         let Some(entry) = self.table.get_mut(key) else { return };
-        let view = self.snapshot.pools.get(&entry.route.pool.name);
-        let ejected = view.filter(|_| failure.is_the_backends());
-        let connected = failure == ConnectFailure::ResetUnused;
-        entry.route.pool.retries.failed_one();
-        let now = self.model.age(self.now);
-        if let Some(time) = ejected.and_then(|view| view.note_failure(&backend, connected, now)) {
-            let (pool, backend) = (&*entry.route.pool.name, &*backend.name);
-            tracing::info!(pool, backend, ?time, last_failure = %failure, "backend ejected");
-        }
         backend.counters.connect_failures.add(1);
         entry.route.pool.counters.connect_failures.add(1);
+        entry.route.pool.retries.failed_one();
         tracing::debug!(
             target: LOG,
             pool = &*entry.route.pool.name,
@@ -168,8 +161,13 @@ impl Worker {
             failure = %failure,
             "connect failed",
         );
-        entry.route.aside().tried.push(backend);
         entry.route.last_failure = Some(failure);
+        entry.route.aside().tried.push(Arc::clone(&backend));
+        let pool = Arc::clone(&entry.route.pool);
+        if failure.is_the_backends() {
+            let connected = failure == ConnectFailure::ResetUnused;
+            self.count_against(&backend, &pool, connected, &failure);
+        }
     }
 
     fn begin(&mut self, key: Key, backend: &Backend, early: bool) -> Begun {
