@@ -12,7 +12,8 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use support::{Backend, Forebay, Peer, SOON, Start, eventually, pause, refusing_address};
+use serde_json::Value;
+use support::{Backend, End, Forebay, Peer, SOON, Start, eventually, pause, refusing_address};
 
 /// A probe that is quick.
 const QUICK: &str =
@@ -59,6 +60,85 @@ fn who_dies_is_left_out_and_who_comes_back_is_used_again() {
     assert_eq!(accepted("backend is healthy"), 1, "told once");
     drop((a, b));
     forebay.expect_said("the last backend is unhealthy");
+}
+
+/// What was told with this message: each line's level, backend, reason, and whether it has how long
+/// it was otherwise.
+fn told(forebay: &Forebay, message: &str) -> Vec<(String, String, Option<String>, bool)> {
+    let said = forebay.said();
+    let lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines
+        .filter(|line| line["message"] == message)
+        .map(|line| {
+            let text = |name: &str| line[name].as_str().map(str::to_owned);
+            let (level, backend) = (text("level").unwrap(), text("backend").unwrap());
+            (level, backend, text("reason"), text("after").is_some())
+        })
+        .collect()
+}
+
+/// One line that [`told`] has.
+fn line(
+    level: &str,
+    backend: SocketAddr,
+    reason: Option<&str>,
+    after: bool,
+) -> (String, String, Option<String>, bool) {
+    (level.to_owned(), backend.to_string(), reason.map(str::to_owned), after)
+}
+
+#[test]
+fn changes_of_health_are_told_once_with_level_and_reason() {
+    let (a, b) = (Backend::naming("a"), Backend::naming("b"));
+    let (one, two) = (a.address(), b.address());
+    let forebay = Start::new(simple(&[one, two], QUICK)).sessions().start();
+    // At the start thousands may become known at once, and nothing has changed.
+    eventually(SOON, || told(&forebay, "backend is healthy").len() == 2);
+    drop(a);
+    eventually(SOON, || !told(&forebay, "backend is unhealthy").is_empty());
+    let refused = Some("connection refused");
+    assert_eq!(told(&forebay, "backend is unhealthy"), [line("INFO", one, refused, true)]);
+    let _a = again(one, "a");
+    eventually(SOON, || told(&forebay, "backend is healthy").len() == 3);
+    let healthy = told(&forebay, "backend is healthy");
+    assert!(healthy[..2].iter().all(|(level, _, _, after)| level == "DEBUG" && !after));
+    assert_eq!(healthy[2], line("INFO", one, None, true));
+}
+
+#[test]
+fn the_last_one_to_fail_is_told_as_an_error() {
+    let backend = Backend::naming("a");
+    let address = backend.address();
+    let forebay = Start::new(simple(&[address], QUICK)).sessions().start();
+    eventually(SOON, || told(&forebay, "backend is healthy").len() == 1);
+    drop(backend);
+    let last = || told(&forebay, "the last backend is unhealthy");
+    eventually(SOON, || !last().is_empty());
+    assert_eq!(last(), [line("ERROR", address, Some("connection refused"), true)]);
+}
+
+#[test]
+fn an_ejection_and_its_end_are_told_once() {
+    let (probed, b) = (Backend::silent(), Backend::naming("b"));
+    let by_probe = format!(
+        "eject = {{ failures = 1, time = \"1h\", max_time = \"1h\" }}\n\
+         probe = {{ interval = \"300ms\", port = {} }}",
+        probed.address().port()
+    );
+    let in_time = "eject = { failures = 1, time = \"300ms\", max_time = \"300ms\" }";
+    for (pool, reason) in [(in_time, "its time is over"), (&by_probe, "a probe succeeded")] {
+        let (dead, held) = refusing_address();
+        let config = simple(&[dead, b.address()], &format!("balance = \"first\"\n{pool}"));
+        let forebay = Start::new(config).sessions().start();
+        // One may come back before the log tells that it was left out.
+        assert_eq!(served_by(&forebay).as_deref(), Some("b"));
+        eventually(SOON, || !told(&forebay, "backend is used again").is_empty());
+        let ejected = told(&forebay, "backend ejected");
+        assert_eq!(ejected, [line("INFO", dead, Some("connection refused"), false)]);
+        let again = line("INFO", dead, Some(reason), true);
+        assert_eq!(told(&forebay, "backend is used again"), [again]);
+        drop(held);
+    }
 }
 
 #[test]
@@ -216,6 +296,33 @@ fn in_panic_all_are_used_and_no_session_is_cut() {
 }
 
 #[test]
+fn panic_ends_when_nobody_is_probed_any_more() {
+    let (b, probed) = (Backend::naming("b"), Backend::silent());
+    let (dead, held) = refusing_address();
+    let probe = format!("probe = {{ interval = \"50ms\", port = {} }}", probed.address().port());
+    // It has nobody who listens from here on.
+    drop(probed);
+    let eject = "eject = { failures = 1, time = \"1h\", max_time = \"1h\" }";
+    let file = |more: &str| {
+        let pool = format!("balance = \"first\"\n{eject}\npanic_threshold = \"50%\"\n{more}");
+        simple(&[dead, b.address()], &pool)
+    };
+    let forebay = Start::new(file(&probe)).sessions().start();
+    forebay.expect_said("too few healthy backends: all are used");
+    forebay.reload(&file("")).expect_applied();
+    forebay.expect_said("enough backends are healthy");
+    // Health counts again, and so does an ejection.
+    let visits = 5;
+    for _ in 0..visits {
+        assert_eq!(served_by(&forebay).as_deref(), Some("b"));
+    }
+    eventually(SOON, || forebay.sessions().len() == visits);
+    let attempts: u64 = forebay.sessions().iter().map(|it| it.attempts).sum();
+    assert_eq!(attempts, 1 + u64::try_from(visits).unwrap(), "the dead one was tried once");
+    drop(held);
+}
+
+#[test]
 fn who_refuses_clients_is_left_out_without_any_probe() {
     let b = Backend::naming("b");
     let (dead, held) = refusing_address();
@@ -261,6 +368,61 @@ fn who_resets_clients_before_a_byte_is_left_out_too() {
         assert_eq!(served_by(&forebay).as_deref(), Some("good"));
     }
     assert_eq!(bad.accepted(), before);
+}
+
+/// Resets whoever asks with this byte first, and answers all others.
+fn unsure() -> Backend {
+    Backend::scripted(|peer| match peer.read_some(1) {
+        Ok(byte) if byte == b"x" => peer.reset_when_closed(),
+        Ok(byte) => {
+            peer.send(&byte);
+            let _ = peer.read_some(1);
+        }
+        Err(_) => {}
+    })
+}
+
+#[test]
+fn who_resets_clients_that_have_asked_is_left_out_too() {
+    let (bad, good) = (unsure(), Backend::echo());
+    let forebay = before(
+        &[bad.address(), good.address()],
+        "eject = { failures = 3, time = \"1h\", max_time = \"1h\" }",
+    );
+    let ask = || Peer::connect(forebay.address("web")).ask(b"x");
+    eventually(SOON, || {
+        let _ = ask();
+        forebay.said().contains("backend ejected")
+    });
+    forebay.expect_said("reset before a byte came back");
+    assert_eq!(bad.accepted(), 3, "asked once for each client");
+    for _ in 0..10 {
+        assert_eq!(ask(), Ok(()));
+    }
+    assert_eq!(bad.accepted(), 3);
+}
+
+#[test]
+fn an_answer_breaks_a_row_of_resets_while_its_session_lasts() {
+    let (first, second) = (unsure(), Backend::echo());
+    let pool = "balance = \"first\"\neject = { failures = 3, time = \"1h\", max_time = \"1h\" }";
+    let file = simple(&[first.address(), second.address()], pool);
+    let forebay = Forebay::start(&format!("[runtime]\nworkers = 1\n{file}"));
+    let ask = |byte| {
+        let mut client = Peer::connect(forebay.address("web"));
+        (client.ask(byte), client)
+    };
+    let mut open = Vec::new();
+    for _ in 0..5 {
+        (0..2).for_each(|_| assert_eq!(ask(b"x").0, Err(Some(End::Reset))));
+        let (answer, client) = ask(b"y");
+        assert_eq!(answer, Ok(()));
+        open.push(client);
+    }
+    eventually(SOON, || first.live() == open.len());
+    (0..3).for_each(|_| assert_eq!(ask(b"x").0, Err(Some(End::Reset))));
+    assert_eq!(ask(b"x").0, Ok(()), "by the second one");
+    assert_eq!(second.accepted(), 1);
 }
 
 #[test]
@@ -321,6 +483,39 @@ fn clients_wait_for_a_backend_and_lose_nothing() {
         }
         drop(backend);
     }
+}
+
+#[test]
+fn who_waits_asks_a_dead_backend_no_more_often_than_retries_may() {
+    const CLIENTS: usize = 50;
+    let (forebay, _) = down("{ hold = \"2s\" }", "");
+    let began = std::time::Instant::now();
+    let mut clients: Vec<Peer> =
+        (0..CLIENTS).map(|_| Peer::connect(forebay.address("web"))).collect();
+    clients.iter_mut().for_each(Peer::expect_reset);
+    let seconds = began.elapsed().as_secs_f64();
+    eventually(SOON, || forebay.sessions().len() == CLIENTS);
+    let attempts: u64 = forebay.sessions().iter().map(|it| it.attempts).sum();
+    // Each client's own, 20 % of these, ten at once, and ten a second.
+    let most = CLIENTS as f64 * 1.2 + 10.0 + 10.0 * seconds;
+    assert!(attempts as f64 <= most, "{attempts} attempts in {seconds} s");
+    assert!(attempts > CLIENTS as u64 + 10, "{attempts}: they do try again");
+}
+
+#[test]
+fn those_who_wait_are_let_go_on_as_soon_as_one_of_them_is_served() {
+    const CLIENTS: usize = 200;
+    let (forebay, address) = down("{ hold = \"1m\" }", "");
+    let clients: Vec<Peer> = (0..CLIENTS).map(|_| Peer::connect(forebay.address("web"))).collect();
+    // Each has made its own attempt.
+    eventually(SOON, || forebay.said().matches("connect failed").count() >= CLIENTS);
+    let began = std::time::Instant::now();
+    let _back = again(address, "back");
+    for mut client in clients {
+        assert_eq!(client.line().as_deref(), Some("back"));
+    }
+    // At ten a second it would take 15.
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
 }
 
 #[test]

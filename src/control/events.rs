@@ -14,7 +14,7 @@ use super::plant::Plant;
 use super::reload::{Outcome, Read, Reloads, Report, Trigger};
 use super::shutdown::{Drain, Next};
 use super::watch::Watch;
-use super::{Failure, Hooks, lock, watchdog};
+use super::{Failure, Hooks, lock, returns, watchdog};
 use crate::config::Watch as Kind;
 use crate::health::{Changed, Rounds};
 use crate::model::Wanted;
@@ -69,6 +69,7 @@ pub(super) fn serve(plant: &Mutex<Plant>, hooks: &Mutex<Hooks>) -> Result<(), Fa
         };
         control.start(plant);
         runtime.spawn(watchdog::watch(Arc::clone(lock(plant).model())));
+        runtime.spawn(returns::watch(Arc::clone(lock(plant).model())));
         // Not before signals are heard: whoever is told may send one at once.
         if let Err(error) = tell_ready(plant, hooks) {
             lock(plant).stop();
@@ -113,7 +114,7 @@ impl Control<'_> {
         plant.tell(self.sender.clone());
         plant.replace_dead_workers();
         self.look_ups.follow(&plant);
-        self.probe(&plant);
+        self.probe(&mut plant);
         if plant.origin().is_some() {
             self.start_watch(&plant);
         }
@@ -204,13 +205,13 @@ impl Control<'_> {
     }
 
     /// A fault has kept the file from being read.
-    fn give_up_reading(&mut self, plant: &Plant) {
+    fn give_up_reading(&mut self, plant: &mut Plant) {
         let (report, again) = self.reloads.lose(plant);
         self.conclude(Some(report), again, plant);
     }
 
     /// Tells what came of a reload, and asks for the next if that was wished for meanwhile.
-    fn conclude(&mut self, report: Option<Report>, again: Option<Trigger>, plant: &Plant) {
+    fn conclude(&mut self, report: Option<Report>, again: Option<Trigger>, plant: &mut Plant) {
         if let Some(report) = report {
             self.look_ups.follow(plant);
             self.probe(plant);
@@ -221,9 +222,10 @@ impl Control<'_> {
         }
     }
 
-    /// Probes the backends of now, and no others.
-    fn probe(&mut self, plant: &Plant) {
+    /// Probes the backends of now, and no others; then pools are judged, by what is known of those.
+    fn probe(&mut self, plant: &mut Plant) {
         self.rounds.follow(plant.config(), plant.registry());
+        plant.judge_health();
     }
 
     fn tick_soon(&mut self, plant: &Plant) {

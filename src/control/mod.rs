@@ -16,6 +16,7 @@ mod prepare;
 mod reload;
 mod resolve;
 mod retire;
+mod returns;
 mod running;
 mod shutdown;
 mod sockets;

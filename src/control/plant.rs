@@ -174,7 +174,6 @@ impl Plant {
     /// Shows a snapshot to the workers. Returns the one before.
     fn publish(&mut self, snapshot: Snapshot) -> Arc<Snapshot> {
         let before = self.model.snapshot.swap(Arc::new(snapshot));
-        verdict::judge_all(&self.config, &self.model, &mut self.departures);
         self.crew.nudge();
         self.before.push(Arc::clone(&before));
         before
@@ -285,6 +284,11 @@ impl Plant {
     /// Acts on a change of a backend's health.
     pub(super) fn note_health(&mut self, changed: &Changed) {
         verdict::act_on(changed, &self.config, &self.model, &mut self.departures);
+    }
+
+    /// Looks at every pool, once probes are those of the file and the snapshot of now.
+    pub(super) fn judge_health(&mut self) {
+        verdict::judge_all(&self.config, &self.model, &mut self.departures);
     }
 
     /// Where the configuration came from.

@@ -36,15 +36,18 @@ fn tell(changed: &Changed, view: &PoolView) {
     let Changed { pool, backend } = changed;
     let Some(state) = backend.health.record().state else { return };
     let (pool, name, reason) = (&**pool, &*backend.name, state.reason);
+    let after = state.after.map(tracing::field::debug);
     let others = view.members.iter().filter(|it| !Arc::ptr_eq(&it.backend, backend));
     let last = !others.into_iter().any(|it| it.is_wanted() && !it.backend.health.is_unhealthy());
     match state.healthy {
-        true if state.first => tracing::debug!(pool, backend = name, "backend is healthy"),
-        true => tracing::info!(pool, backend = name, "backend is healthy"),
-        false if last => {
-            tracing::error!(pool, backend = name, reason, "the last backend is unhealthy");
+        true if state.after.is_none() => {
+            tracing::debug!(pool, backend = name, "backend is healthy")
         }
-        false => tracing::info!(pool, backend = name, reason, "backend is unhealthy"),
+        true => tracing::info!(pool, backend = name, after, "backend is healthy"),
+        false if last => {
+            tracing::error!(pool, backend = name, after, reason, "the last backend is unhealthy");
+        }
+        false => tracing::info!(pool, backend = name, after, reason, "backend is unhealthy"),
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use crate::config::{BackendPort, Config, ProbeSettings, State};
 use crate::model::{Backend, Endpoint, Model, PoolView};
 use crate::net::Address;
-use crate::plugin::{Probe, Registry, Target};
+use crate::plugin::{Probe, Problem, Registry, Target};
 
 /// Probes that there may be at once, for each has a descriptor.
 const AT_ONCE: usize = 1000;
@@ -48,6 +48,7 @@ pub struct Rounds {
 struct Task {
     backend: Weak<Backend>,
     settings: ProbeSettings,
+    probe: Arc<dyn Probe>,
     handle: AbortHandle,
 }
 
@@ -79,15 +80,17 @@ impl Rounds {
             let (Some(settings), Some(view)) = (&pool.probe, snapshot.pools.get(&pool.name)) else {
                 continue;
             };
-            // It was built once before, when the file was checked.
-            let Ok(probe) = registry.build_probe(&settings.kind) else { continue };
+            let probe = probe_of(view, settings, &before, registry);
             for member in view.members.iter().filter(|member| member.state != State::Maint) {
-                let key = Arc::as_ptr(&member.backend) as usize;
-                let task = match before.remove(&key) {
-                    Some(task) if task.settings == *settings => Some(task),
-                    other => {
-                        other.into_iter().for_each(|task| task.handle.abort());
-                        self.start(settings, view, &member.backend, &probe)
+                let key = key(&member.backend);
+                let task = match (before.remove(&key), &probe) {
+                    (Some(task), _) if task.settings == *settings => Some(task),
+                    // Better measured as before than not at all.
+                    (task, None) => task,
+                    (task, Some(probe)) => {
+                        let new = self.start(settings, view, &member.backend, probe);
+                        task.into_iter().for_each(|task| task.make_way(new.is_some()));
+                        new
                     }
                 };
                 self.tasks.extend(task.map(|task| (key, task)));
@@ -114,11 +117,47 @@ impl Rounds {
             at_once: Arc::clone(&self.at_once),
         };
         let (backend, settings) = (Arc::downgrade(backend), settings.clone());
-        Some(Task { backend, settings, handle: self.runtime.spawn(round.go()).abort_handle() })
+        let handle = self.runtime.spawn(round.go()).abort_handle();
+        Some(Task { backend, settings, probe: Arc::clone(probe), handle })
     }
 }
 
+/// What measures a pool's backends: what does so already, or else a new one. None if it cannot be made
+/// now, though it could when the file was checked: its program may be gone.
+fn probe_of(
+    view: &PoolView,
+    settings: &ProbeSettings,
+    before: &HashMap<usize, Task>,
+    registry: &Registry,
+) -> Option<Arc<dyn Probe>> {
+    let tasks = view.members.iter().filter_map(|member| before.get(&key(&member.backend)));
+    if let Some(task) = tasks.into_iter().find(|task| task.settings == *settings) {
+        return Some(Arc::clone(&task.probe));
+    }
+    let made = registry.build_probe(&settings.kind);
+    let tell = |problems: &Vec<Problem>| {
+        let pool = &*view.pool.name;
+        for problem in problems {
+            tracing::error!(pool, %problem, "cannot make the probe: backends are probed as before");
+        }
+    };
+    made.inspect_err(tell).ok()
+}
+
+/// A backend by its address in memory.
+fn key(backend: &Arc<Backend>) -> usize {
+    Arc::as_ptr(backend) as usize
+}
+
 impl Task {
+    /// Another one takes its place, which goes on with its count, or none does.
+    fn make_way(self, to_another: bool) {
+        match to_another {
+            true => self.handle.abort(),
+            false => self.stop(),
+        }
+    }
+
     /// Nobody probes it any more.
     fn stop(self) {
         self.handle.abort();

@@ -290,6 +290,7 @@ impl Objects {
                 retries: Retries::new(self.epoch),
                 panicking: AtomicBool::new(false),
                 ejecting: AtomicBool::new(false),
+                ejected: AtomicBool::new(false),
                 held: Arc::new(Limit::new(None, Arc::new(NoWaiters))),
                 release: RateLimiter::new(None, self.epoch),
                 counters: Counters::default(),

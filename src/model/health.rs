@@ -3,9 +3,12 @@
 //! Probes are counted by control, one at a time for each backend; workers read one flag of theirs.
 //! Failures of sessions are counted by the workers, which leave a backend out at once.
 
+use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwapOption;
 
 use crate::config::Eject;
 
@@ -21,10 +24,12 @@ pub struct Health {
     record: Mutex<Record>,
     /// Connects in a row that failed.
     refused: AtomicU32,
-    /// Sessions in a row that were reset before a byte came.
+    /// Sessions in a row that were reset before a byte came back.
     reset: AtomicU32,
     /// Until when it is left out, in milliseconds of the clock of all; 0: it is not.
     ejected_until: AtomicU64,
+    /// Why it is left out, until somebody is told that it is not any more.
+    ejection: ArcSwapOption<Ejection>,
     /// How often in a row it was.
     ejections: AtomicU32,
     /// Since when it is in use, in milliseconds of the clock of all; 0: from the start on.
@@ -49,8 +54,28 @@ pub struct State {
     pub since: SystemTime,
     /// What the probe said that decided.
     pub reason: String,
-    /// True exactly when it was the first to be known.
-    pub first: bool,
+    /// How long it was the opposite; `None` exactly when nothing was known before.
+    pub after: Option<Duration>,
+}
+
+/// Why a backend is left out for what its sessions met, since when, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ejection {
+    /// When it began.
+    pub since: SystemTime,
+    /// What the last of the sessions met.
+    pub reason: String,
+    /// When it is over, in milliseconds of the clock of all.
+    pub until: u64,
+}
+
+/// The end of an ejection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Return {
+    /// Its time was over.
+    InTime,
+    /// A good probe came before.
+    ByProbe,
 }
 
 impl Record {
@@ -79,8 +104,9 @@ impl Record {
         }
         let reason =
             probe.as_ref().err().cloned().unwrap_or_else(|| "the probe succeeded".to_owned());
-        let first = self.state.is_none();
-        self.state = Some(State { healthy: good, since: now, reason, first });
+        let past = |state: &State| now.duration_since(state.since).unwrap_or_default();
+        let after = self.state.as_ref().map(past);
+        self.state = Some(State { healthy: good, since: now, reason, after });
         self.against = 0;
         true
     }
@@ -164,7 +190,7 @@ impl Health {
         clear(&self.refused);
     }
 
-    /// A byte came.
+    /// A byte came back.
     pub fn answered(&self) {
         clear(&self.reset);
     }
@@ -174,24 +200,48 @@ impl Health {
         self.refused.fetch_add(1, Relaxed) + 1 >= rule.failures
     }
 
-    /// A session was reset before a byte came. True exactly when that was one too many.
+    /// A session was reset before a byte came back. True exactly when that was one too many.
     pub fn reset(&self, rule: &Eject) -> bool {
         self.reset.fetch_add(1, Relaxed) + 1 >= rule.failures
     }
 
     /// Leaves it out from `now` on; for how long. A time that begins within the length of the one
     /// before is another in a row.
-    pub fn eject(&self, rule: &Eject, now: u64) -> Duration {
+    pub fn eject(&self, rule: &Eject, why: &dyn Display, now: u64) -> Duration {
         let before = self.ejected_until.load(Relaxed);
         let last = length(rule, self.ejections.load(Relaxed));
         let in_a_row = before != 0 && now < before.saturating_add(milliseconds(last));
         let ejections = if in_a_row { self.ejections.load(Relaxed).saturating_add(1) } else { 1 };
         let length = length(rule, ejections);
         self.ejections.store(ejections, Relaxed);
-        self.ejected_until.store(now.saturating_add(milliseconds(length)), Relaxed);
+        let until = now.saturating_add(milliseconds(length));
+        // Whoever sees the ejection must see that it is not over.
+        self.ejected_until.store(until, Relaxed);
+        let (since, reason) = (SystemTime::now(), why.to_string());
+        self.ejection.store(Some(Arc::new(Ejection { since, reason, until })));
         clear(&self.refused);
         clear(&self.reset);
         length
+    }
+}
+
+impl Health {
+    /// Why it is left out, or was, if nobody was told yet that it is not any more.
+    pub fn ejection(&self) -> Option<Arc<Ejection>> {
+        self.ejection.load_full()
+    }
+
+    /// The ejection that is over, and what ended it: for the first who asks.
+    pub fn came_back(&self, now: u64) -> Option<(Arc<Ejection>, Return)> {
+        let ejection = self.ejection.load_full()?;
+        let ended = self.ejected_until.load(Relaxed);
+        if now < ended {
+            return None;
+        }
+        let found = self.ejection.compare_and_swap(&ejection, None);
+        let first = found.as_ref().is_some_and(|found| Arc::ptr_eq(found, &ejection));
+        let how = if ended < ejection.until { Return::ByProbe } else { Return::InTime };
+        first.then_some((ejection, how))
     }
 }
 
@@ -259,7 +309,8 @@ mod tests {
         assert!(health.note_probe(&bad(), (2, 2), 0));
         assert!(!health.is_usable(0) && health.is_unhealthy() && !health.is_in_doubt());
         let state = health.record().state.unwrap();
-        assert_eq!((state.reason.as_str(), state.first), ("connection refused", false));
+        assert_eq!(state.reason, "connection refused");
+        assert!(state.after.is_some() && state.since <= SystemTime::now());
         health.forget_probes();
         assert!(health.is_usable(0) && health.record().state.is_none());
     }
@@ -284,22 +335,46 @@ mod tests {
         let mut now = 1_000;
         for seconds in [10, 20, 40, 60, 60] {
             let length = Duration::from_secs(seconds);
-            assert_eq!(health.eject(&RULE, now), length);
+            assert_eq!(health.eject(&RULE, &"refused", now), length);
             assert!(health.is_ejected(now) && !health.is_usable(now + 1));
             now += milliseconds(length);
             assert!(!health.is_ejected(now) && health.is_usable(now));
         }
-        assert_eq!(health.eject(&RULE, now + 60_000), Duration::from_secs(10), "it held for long");
+        assert_eq!(
+            health.eject(&RULE, &"refused", now + 60_000),
+            Duration::from_secs(10),
+            "it held for long"
+        );
     }
 
     #[test]
     fn a_good_probe_brings_back_who_was_left_out() {
         let health = Health::default();
-        health.eject(&RULE, 1_000);
+        health.eject(&RULE, &"refused", 1_000);
         health.note_probe(&bad(), (1, 2), 2_000);
         assert!(health.is_ejected(2_000));
         health.note_probe(&good(), (1, 2), 2_000);
         assert!(health.is_usable(2_000));
-        assert_eq!(health.eject(&RULE, 2_500), Duration::from_secs(20), "again, in a row");
+        assert_eq!(
+            health.eject(&RULE, &"refused", 2_500),
+            Duration::from_secs(20),
+            "again, in a row"
+        );
+    }
+    #[test]
+    fn a_return_is_told_to_the_first_who_asks() {
+        let health = Health::default();
+        assert_eq!(health.came_back(0), None);
+        health.eject(&RULE, &"timed out", 1_000);
+        let ejection = health.ejection().unwrap();
+        assert_eq!((ejection.reason.as_str(), ejection.until), ("timed out", 11_000));
+        assert!(ejection.since <= SystemTime::now());
+        assert_eq!(health.came_back(10_999), None);
+        assert_eq!(health.came_back(11_000), Some((ejection, Return::InTime)));
+        assert_eq!(health.came_back(11_000), None);
+        health.eject(&RULE, &"timed out", 12_000);
+        health.note_probe(&good(), (1, 2), 13_000);
+        assert!(matches!(health.came_back(13_000), Some((_, Return::ByProbe))));
+        assert_eq!((health.came_back(13_000), health.ejection()), (None, None));
     }
 }

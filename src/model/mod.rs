@@ -27,7 +27,7 @@ pub use backend::{Backend, Endpoint};
 pub use budget::Budget;
 pub use counters::{Count, Counters, Ends, Gauges};
 pub use guards::{Guards, Objection, Why};
-pub use health::{Health, Record, State as HealthState, WHOLE};
+pub use health::{Ejection, Health, Record, Return, State as HealthState, WHOLE};
 pub use limit::{Limit, NoWaiters, Permit, WORKERS_MAX, Wake};
 pub use listener::{Listener, ListenerView, Verdict};
 pub use pool::{Member, Picked, Pool, PoolView, Pools};

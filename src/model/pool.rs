@@ -1,13 +1,14 @@
 //! A pool: backends, the rule by which one is picked, and how it is reached.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::Duration;
 
 use super::possible::Possible;
-use super::{Backend, Counters, Limit, Permit, Queue, RateLimiter, Retries};
+use super::{Backend, Counters, Ejection, Limit, Permit, Queue, RateLimiter, Retries, Return};
 use crate::balance::{Ask, Candidates, Selector};
 use crate::config::{Connect, Eject, State, Timeouts};
 use crate::net::ConnectOptions;
@@ -34,6 +35,8 @@ pub struct Pool {
     pub release: RateLimiter,
     /// Held by the worker that is about to leave a backend out: one at a time.
     pub ejecting: AtomicBool,
+    /// True when a backend was left out of which nobody was told yet that it came back.
+    pub ejected: AtomicBool,
     /// What happened.
     pub counters: Counters,
 }
@@ -163,16 +166,41 @@ impl PoolView {
 
     /// Notes that a backend has failed a session, before its connect was done or after. If that was
     /// one too many: for how long it is left out from now on.
-    pub fn note_failure(&self, backend: &Backend, connected: bool, now: u64) -> Option<Duration> {
+    pub fn note_failure(
+        &self,
+        backend: &Backend,
+        connected: bool,
+        why: &dyn Display,
+        now: u64,
+    ) -> Option<Duration> {
         let rule = self.eject.as_ref()?;
         let health = &backend.health;
         let too_many = if connected { health.reset(rule) } else { health.refused(rule) };
         if !too_many || health.is_ejected(now) || self.pool.ejecting.swap(true, Acquire) {
             return None;
         }
-        let length = self.may_spare(backend, rule, now).then(|| health.eject(rule, now));
+        let length = self.may_spare(backend, rule, now).then(|| health.eject(rule, why, now));
         self.pool.ejecting.store(false, Release);
+        if length.is_some() {
+            self.pool.ejected.store(true, Release);
+        }
         length
+    }
+
+    /// Tells of every backend that was left out and is not any more, once. While there is none it costs
+    /// next to nothing, however many backends there are.
+    pub fn tell_of_returns(&self, now: u64, tell: impl Fn(&Backend, &Ejection, Return)) {
+        if !self.pool.ejected.swap(false, Acquire) {
+            return;
+        }
+        for Member { backend, .. } in &self.members {
+            if let Some((ejection, how)) = backend.health.came_back(now) {
+                tell(backend, &ejection, how);
+            }
+            if backend.health.ejection().is_some() {
+                self.pool.ejected.store(true, Release);
+            }
+        }
     }
 
     /// True exactly when the pool may do without one more: there is another, and those that are left

@@ -4,6 +4,10 @@
 //! most to do. So retries are bounded by a share of the clients' own connects of the last seconds, and
 //! a few a second besides, so that a quiet pool may retry too.
 //!
+//! Who waits and has tried before tries again within the same budget. But one of them who is served shows
+//! that somebody is there again, so two more may try besides: those who wait go on as fast as they are
+//! served, and no faster.
+//!
 //! It counts in two windows, the one of now and the one before. Threads that race may count one retry
 //! too many; none is bounded by it for good. It must never read a clock: `now` is an argument.
 
@@ -26,6 +30,8 @@ pub struct Retries {
     epoch: Instant,
     windows: [Window; 2],
     floor: RateLimiter,
+    /// So many more may try of those who wait.
+    earned: AtomicU32,
 }
 
 /// Connects that began in one window.
@@ -39,7 +45,8 @@ struct Window {
 impl Retries {
     /// None were made yet.
     pub fn new(epoch: Instant) -> Self {
-        Self { epoch, windows: Default::default(), floor: RateLimiter::new(Some(FLOOR), epoch) }
+        let floor = RateLimiter::new(Some(FLOOR), epoch);
+        Self { epoch, windows: Default::default(), floor, earned: AtomicU32::new(0) }
     }
 
     /// Counts the first connect for a client. `now` is in milliseconds of the clock of all.
@@ -59,6 +66,25 @@ impl Retries {
             return true;
         }
         self.floor.try_take(self.epoch + Duration::from_millis(now)).is_ok()
+    }
+
+    /// One who had waited is connected.
+    pub fn served_one(&self) {
+        let more = |earned: u32| Some(earned.saturating_add(2));
+        // The closure never declines.
+        let _ = self.earned.fetch_update(Relaxed, Relaxed, more);
+    }
+
+    /// A connect has failed: what is earned counts no more.
+    pub fn failed_one(&self) {
+        if self.earned.load(Relaxed) != 0 {
+            self.earned.store(0, Relaxed);
+        }
+    }
+
+    /// True exactly when one more of those who wait may try for what others met, who is counted then.
+    pub fn take_earned(&self) -> bool {
+        self.earned.fetch_update(Relaxed, Relaxed, |earned| earned.checked_sub(1)).is_ok()
     }
 
     /// The window of now, emptied if it is a new one.
@@ -99,6 +125,20 @@ mod tests {
         assert_eq!(allowed(&retries, 20, 1000), 20);
         assert_eq!(allowed(&retries, 0, 2000), 10);
         assert_eq!(allowed(&retries, 100, 2000), 880);
+    }
+
+    #[test]
+    fn one_who_is_served_lets_two_go_on_until_one_fails() {
+        let retries = Retries::new(Instant::now());
+        let earned = || (0..100).take_while(|_| retries.take_earned()).count();
+        assert_eq!(earned(), 0);
+        (0..3).for_each(|_| retries.served_one());
+        assert_eq!(earned(), 6);
+        assert_eq!(earned(), 0);
+        retries.served_one();
+        retries.failed_one();
+        assert_eq!(earned(), 0);
+        assert_eq!(allowed(&retries, 20, 0), 10, "counted apart");
     }
 
     #[test]

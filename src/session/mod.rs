@@ -184,6 +184,11 @@ impl<S: Stream> Session<S> {
         (self.up.moved, self.down.moved)
     }
 
+    /// True exactly when the upstream has sent neither a byte nor a FIN.
+    pub fn is_unanswered(&self) -> bool {
+        self.down.moved == 0 && self.down.held() == 0 && !self.down.closed
+    }
+
     /// Those of them that did not pass through our memory.
     pub fn spliced(&self) -> u64 {
         self.up.spliced + self.down.spliced

@@ -59,6 +59,7 @@ impl Worker {
             accepted: accepted.at,
             connected: None,
             generation: key.generation,
+            answered: false,
             queued: false,
             parked: false,
             kept_alive: true,
@@ -153,16 +154,9 @@ impl Worker {
     ) {
         drop(permit);
         let Some(entry) = self.table.get_mut(key) else { return };
-        let view = self.snapshot.pools.get(&entry.route.pool.name);
-        let ejected = view.filter(|_| failure.is_the_backends());
-        let connected = failure == ConnectFailure::ResetUnused;
-        let now = self.model.age(self.now);
-        if let Some(time) = ejected.and_then(|view| view.note_failure(&backend, connected, now)) {
-            let (pool, backend) = (&*entry.route.pool.name, &*backend.name);
-            tracing::info!(pool, backend, ?time, last_failure = %failure, "backend ejected");
-        }
         backend.counters.connect_failures.add(1);
         entry.route.pool.counters.connect_failures.add(1);
+        entry.route.pool.retries.failed_one();
         tracing::debug!(
             target: LOG,
             pool = &*entry.route.pool.name,
@@ -171,8 +165,13 @@ impl Worker {
             failure = %failure,
             "connect failed",
         );
-        entry.route.aside().tried.push(backend);
         entry.route.last_failure = Some(failure);
+        entry.route.aside().tried.push(Arc::clone(&backend));
+        let pool = Arc::clone(&entry.route.pool);
+        if failure.is_the_backends() {
+            let connected = failure == ConnectFailure::ResetUnused;
+            self.count_against(&backend, &pool, connected, &failure);
+        }
     }
 
     fn begin(&mut self, key: Key, backend: &Backend, early: bool) -> Begun {
@@ -279,7 +278,7 @@ impl Route {
             // Without a view the pool is not there any more.
             let Some(view) = self.view.clone() else { return Err(self.failed(Cause::NoBackend)) };
             let refused = if self.attempts < self.most_attempts {
-                if self.is_retry(&view) && !view.may_retry(now) {
+                if self.is_retry(&view) && !self.may_retry(&view, now) {
                     return Err(self.failed(Cause::ConnectFailed));
                 }
                 match self.take(&view, ask, now) {
@@ -302,9 +301,14 @@ impl Route {
         }
     }
 
-    /// True exactly when it has made an attempt in this pool already.
+    /// True exactly when it has made an attempt in this pool already, or anywhere before it waited.
     fn is_retry(&self, view: &PoolView) -> bool {
-        self.attempts + view.connect.attempts > self.most_attempts
+        self.comes_again() || self.attempts + view.connect.attempts > self.most_attempts
+    }
+
+    /// True exactly when it may make one more attempt, which is counted then.
+    fn may_retry(&self, view: &PoolView, now: u64) -> bool {
+        (self.comes_again() && view.pool.retries.take_earned()) || view.may_retry(now)
     }
 
     /// A candidate of this very pool, under its limits.

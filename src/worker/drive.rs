@@ -39,6 +39,9 @@ impl Worker {
         if connecting && entry.session.phase() == Phase::Relay {
             entry.connected(self.now);
         }
+        if !entry.answered && entry.session.moved().1 > 0 {
+            entry.answered();
+        }
         // An event of the client must not make it try sooner.
         let retry = entry.parked && self.wheel.armed(key.index).is_none();
         match want {

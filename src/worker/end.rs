@@ -24,6 +24,7 @@ impl Worker {
         self.gauges().sessions.fetch_sub(1, Relaxed);
         self.model.ends.add(reason.cause);
         count(&entry);
+        self.judge_backend(&mut entry, reason.cause);
         self.log(&entry, reason);
     }
 
@@ -98,7 +99,6 @@ impl Worker {
 fn count(entry: &Entry) {
     let (up, down) = entry.session.moved();
     let backend = entry.route.backend.as_ref().map(|(backend, _)| &**backend);
-    backend.filter(|_| down > 0).into_iter().for_each(|backend| backend.health.answered());
     let backend = backend.map(|backend| &backend.counters);
     let of_all = [&entry.listener.counters, &entry.route.pool.counters];
     for counters in of_all.into_iter().chain(backend) {

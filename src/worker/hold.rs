@@ -21,6 +21,8 @@ pub(super) struct Aside {
     bound: Option<(Instant, Cause)>,
     /// The right to wait, while it does.
     pub(super) held: Option<Permit>,
+    /// True exactly when it had made an attempt before it began to wait: those to come are retries.
+    pub(super) comes_again: bool,
     /// When a second connect is to begin.
     pub(super) hedge_at: Option<Instant>,
     /// The second connect.
@@ -39,6 +41,7 @@ impl Aside {
             tried: Vec::new(),
             bound: None,
             held: None,
+            comes_again: false,
             hedge_at: None,
             hedge: None,
             ticket: None,
@@ -105,9 +108,23 @@ impl Worker {
 }
 
 impl super::table::Route {
-    /// As if it had tried nothing yet.
+    /// As if it had tried nothing yet; only that it did is remembered.
     fn begin_anew(&mut self, view: &Arc<PoolView>) {
         self.go_home(view);
-        self.aside().tried.clear();
+        let comes_again = self.attempts > 0;
+        let aside = self.aside();
+        aside.comes_again = comes_again;
+        aside.tried.clear();
+    }
+
+    /// It is connected, so it does not wait any more; how long it may in all stays.
+    pub(super) fn wait_no_more(&mut self) {
+        let held = self.aside.as_mut().and_then(|aside| aside.held.take());
+        held.into_iter().for_each(|_| self.pool.retries.served_one());
+    }
+
+    /// True exactly when it had made an attempt before it began to wait.
+    pub(super) fn comes_again(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.comes_again)
     }
 }

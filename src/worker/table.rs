@@ -58,6 +58,8 @@ pub(super) struct Entry {
     pub(super) accepted: Instant,
     pub(super) connected: Option<Instant>,
     pub(super) generation: u32,
+    /// True exactly when its backend was told that it has answered.
+    pub(super) answered: bool,
     /// True exactly when it is on the ready list.
     pub(super) queued: bool,
     /// True exactly when it waits before it connects, for descriptors or for a backend, until its timer
@@ -118,9 +120,16 @@ impl Entry {
             backend.health.connected();
         }
         self.drop_hedge();
-        // It does not wait any more; how long it may in all stays.
-        self.route.aside.iter_mut().for_each(|aside| aside.held = None);
+        self.route.wait_no_more();
         self.settle();
+    }
+
+    /// Notes that a byte came back, or that the session has ended well without one.
+    #[cold]
+    pub(super) fn answered(&mut self) {
+        self.answered = true;
+        let backend = self.route.backend.as_ref();
+        backend.into_iter().for_each(|(backend, _)| backend.health.answered());
     }
 
     /// Lets go of the snapshot's view of the pool as soon as nothing more is to be asked of it.

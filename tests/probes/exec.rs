@@ -59,6 +59,30 @@ fn a_program_that_goes_away_cannot_be_started() {
 }
 
 #[test]
+fn a_reload_while_the_program_is_gone_does_not_end_its_probes() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = Backend::echo();
+    let program = directory.path().join("probe");
+    std::fs::copy("/bin/true", &program).unwrap();
+    let file = |more: &str| {
+        let probe = format!(
+            "probe = {{ kind = {{ exec = {{ program = {program:?} }} }}, interval = \"50ms\", \
+             rise = 1, fall = 1 }}\n{more}"
+        );
+        format!("[reload]\nwatch = \"off\"\n{}", Forebay::simple(&[backend.address()], &probe))
+    };
+    let forebay = Start::new(file("")).sessions().start();
+    expect_healthy(&forebay, backend.address());
+    std::fs::remove_file(&program).unwrap();
+    eventually(SOON, || matches!(verdict(&forebay, backend.address()), Some(Err(_))));
+    let refused = forebay.reload(&file("balance = \"first\""));
+    refused.expect_refused(&program.display().to_string());
+    support::Peer::expect_rejection(forebay.address("web"));
+    std::fs::copy("/bin/true", &program).unwrap();
+    expect_healthy(&forebay, backend.address());
+}
+
+#[test]
 fn a_program_is_found_in_path() {
     let backend = Backend::echo();
     let list = "{ exec = { program = \"ls\", arguments = [\"/nowhere\"] } }";

@@ -53,6 +53,49 @@ fn the_role_of_redis_decides_and_a_failover_is_followed() {
     check(two, one);
 }
 
+/// A session that redis has answered.
+fn session(web: SocketAddr) -> Peer {
+    let mut client = Peer::connect(web);
+    client.send(b"AUTH secret\r\nPING\r\n");
+    client.expect(b"+OK\r\n+PONG\r\n");
+    client
+}
+
+#[test]
+fn sessions_are_reset_once_within_a_second_when_a_master_loses_its_role() {
+    if left_out(&["redis-server", "redis-cli"]) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (_one, one) = redis(directory.path(), "one", &[]);
+    let (_two, two) = redis(directory.path(), "two", &[]);
+    let port = two.port().to_string();
+    let pool = format!(
+        "balance = \"first\"\non_unhealthy = \"close\"\n\
+         probe = {{ kind = {{ redis-master = {{ password = \"secret\" }} }}, {SOON_TOLD} }}"
+    );
+    within_a_second(|| {
+        cli(one, &["REPLICAOF", "NO", "ONE"]);
+        let forebay = Start::new(Forebay::simple(&[one, two], &pool)).sessions().start();
+        expect_healthy(&forebay, one);
+        expect_healthy(&forebay, two);
+        let mut open: Vec<Peer> = (0..5).map(|_| session(forebay.address("web"))).collect();
+        let lost_at = Instant::now();
+        cli(one, &["REPLICAOF", "127.0.0.1", &port]);
+        open.iter_mut().for_each(Peer::expect_reset);
+        let time = lost_at.elapsed();
+        let found = Some(Err("it is a replica, not a master".to_owned()));
+        let told = comes_true(SOON, || verdict(&forebay, one) == found);
+        if !told || times_found_unhealthy(&forebay, one) != 1 {
+            return None;
+        }
+        expect_ended_once(&forebay, &open);
+        // The other one is a master still, and serves.
+        drop(session(forebay.address("web")));
+        Some(time)
+    });
+}
+
 #[test]
 fn a_login_that_redis_refuses_is_the_reason() {
     if left_out(&["redis-server"]) {

@@ -256,7 +256,7 @@ const EJECT: &[Key] = &[
         "failures",
         Kind::Count { min: 1, max: 10_000 },
         "5",
-        "connects in a row that fail, or sessions reset before a byte came",
+        "connects in a row that fail, or sessions reset before a byte came back",
     ),
     key("time", Kind::Duration, "\"10s\"", "how long at first; twice as long each time in a row"),
     key("max_time", Kind::Duration, "\"5m\"", "at most so long"),

@@ -26,7 +26,7 @@ fn view_of(pool: &str) -> Arc<PoolView> {
 
 /// How many of the backends, failing one after the other, are left out.
 fn left_out(view: &PoolView) -> usize {
-    let fail = |member: &Member| view.note_failure(&member.backend, false, 0).is_some();
+    let fail = |member: &Member| view.note_failure(&member.backend, false, &"refused", 0).is_some();
     (0..5).for_each(|_| assert!(view.members.iter().filter(|it| fail(it)).count() <= 9));
     view.members.iter().filter(|member| member.backend.health.is_ejected(1)).count()
 }
@@ -56,15 +56,15 @@ fn the_last_that_is_healthy_is_not_left_out() {
     let view = view(3, "eject = { failures = 1, max_ejected = '100%' }");
     let [a, b, c] = [0, 1, 2].map(|index| &view.members[index].backend);
     b.health.note_probe(&Err("down".to_owned()), (1, 1), 0);
-    assert!(view.note_failure(a, false, 0).is_some(), "c is healthy");
-    assert!(view.note_failure(c, false, 0).is_none(), "nobody else is");
+    assert!(view.note_failure(a, false, &"refused", 0).is_some(), "c is healthy");
+    assert!(view.note_failure(c, false, &"refused", 0).is_none(), "nobody else is");
     assert_eq!(picked(&view, 1).as_deref(), Some("10.0.0.2:1"));
 }
 
 #[test]
 fn who_is_left_out_comes_back_when_the_time_is_over() {
     let view = view(2, "eject = { failures = 1, time = '1s' }");
-    view.note_failure(&view.members[0].backend, true, 5_000);
+    view.note_failure(&view.members[0].backend, true, &"refused", 5_000);
     assert_eq!(picked(&view, 5_999).as_deref(), Some("10.0.0.1:1"));
     assert_eq!(picked(&view, 6_000).as_deref(), Some("10.0.0.0:1"));
 }
