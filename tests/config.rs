@@ -115,7 +115,7 @@ fn the_examples_of_probes_can_be_used() {
         }
         count += 1;
     }
-    assert_eq!(count, 7);
+    assert_eq!(count, 9);
 }
 
 fn assert_report(path: &Path, problems: &Problems) {
