@@ -93,7 +93,7 @@ fn unread(forebay: &Forebay, client: &Peer) -> Option<u64> {
 #[test]
 fn what_a_waiting_client_sends_stays_in_the_kernel() {
     let backend = Backend::echo();
-    let forebay = start(&backend, 1, "true");
+    let forebay = start(&backend, 1, "{ max = 10, timeout = \"10m\" }");
     let first = served(&forebay);
     let mut line: Vec<Peer> = (0..4).map(|_| waiting(&forebay)).collect();
     for client in &mut line {
