@@ -1,6 +1,6 @@
 //! The program with somebody's own plug-ins beside the built-in ones.
 
-use crate::config::{Config, Options, Problem};
+use crate::config::{Choices, Config, Options, Problem};
 use crate::control::{self, Failure, Running, Start};
 use crate::discovery;
 use crate::health;
@@ -109,6 +109,10 @@ impl Builder {
     /// Addresses that cannot be listened on, or what the plug-ins find wrong with their options.
     pub fn start(self, config: Config) -> Result<Running, Failure> {
         let registry = self.registry;
+        let wrong = registry.check(&Choices::of(&config));
+        if !wrong.is_empty() {
+            return Err(Failure::Plugin(wrong));
+        }
         control::start(Start { config, origin: None, registry, ready: None, reloaded: None })
     }
 }

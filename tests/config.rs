@@ -115,7 +115,7 @@ fn the_examples_of_probes_can_be_used() {
         }
         count += 1;
     }
-    assert_eq!(count, 7);
+    assert_eq!(count, 9);
 }
 
 fn assert_report(path: &Path, problems: &Problems) {
@@ -219,7 +219,8 @@ fn everything_is_read() {
         backends = ["a.b:1", { address = "10.0.0.5:+0", weight = 0, max_connections = 3, state = "maint" }]
         [pool.q]
         on_remove = "close"
-        backends = ["10.0.0.6:1"]
+        resolver = "dns"
+        backends = ["10.0.0.6:1", { address = "srv:_app._tcp.q", max_connections = 2 }]
         "#
         .replace("\"[::]:0\", \"unix:/run/$$x\",", "\"[::]:0\",")
         .as_str(),

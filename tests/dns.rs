@@ -8,6 +8,8 @@ mod support;
 mod dnsmasq;
 #[path = "dns/hostile.rs"]
 mod hostile;
+#[path = "dns/system.rs"]
+mod system;
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -187,4 +189,48 @@ fn a_resolver_that_is_changed_by_a_reload_is_asked_at_once() {
     assert_eq!(reached(&forebay), "127.0.0.1");
     forebay.reload(&config(new.address())).expect_applied();
     eventually(SOON, || shares(&forebay, 2) == of(&[("127.0.0.2", 2)]));
+}
+
+#[test]
+fn addresses_of_both_families_are_asked_for() {
+    if left_out(&["dnsmasq"]) {
+        return;
+    }
+    let six = Backend::at("[::1]:0".parse().unwrap(), |peer| peer.send(b"six\n"));
+    let port = six.address().port();
+    let dnsmasq = Dnsmasq::start(&["::1 app.example"], &[]);
+    let name = format!("app.example:{port}");
+    let forebay = Forebay::start(&before(&[&name], dnsmasq.address(), ""));
+    forebay.expect_said("addresses=[\"::1\"]");
+    assert_eq!(shares(&forebay, 4), of(&[("six", 4)]));
+    dnsmasq.say(&["::1 app.example", "127.0.0.2 app.example"]);
+    forebay.expect_said("addresses=[\"127.0.0.2\", \"::1\"]");
+    dnsmasq.say(&["127.0.0.2 app.example"]);
+    forebay.expect_said("addresses=[\"127.0.0.2\"]");
+    eventually(SOON, || {
+        Peer::try_connect(forebay.address("web")).ok().and_then(|mut it| it.line()).is_none()
+    });
+}
+
+#[test]
+fn a_service_of_which_half_is_known_is_what_is_known() {
+    if left_out(&["dnsmasq"]) {
+        return;
+    }
+    let [known, other] = ["known", "other"].map(Backend::naming);
+    let record = |host: &str, backend: &Backend| {
+        format!("--srv-host=_app._tcp.app.example,{host}.example,{},10,1", backend.address().port())
+    };
+    let records = [record("known", &known), record("other", &other)];
+    let records: Vec<&str> = records.iter().map(String::as_str).collect();
+    let both = ["127.0.0.1 known.example", "127.0.0.1 other.example"];
+    let dnsmasq = Dnsmasq::start(&both[..1], &records);
+    let forebay = Forebay::start(&before(&["srv:_app._tcp.app.example"], dnsmasq.address(), ""));
+    assert_eq!(shares(&forebay, 4), of(&[("known", 4)]));
+    dnsmasq.say(&both);
+    eventually(SOON, || shares(&forebay, 4) == of(&[("known", 2), ("other", 2)]));
+    // Of none: what was known last stays.
+    dnsmasq.say(&["127.0.0.1 nobody.example"]);
+    forebay.expect_said("the last answer is kept");
+    assert_eq!(shares(&forebay, 4), of(&[("known", 2), ("other", 2)]));
 }

@@ -41,6 +41,25 @@ fn who_does_not_answer_has_another_one_tried_beside() {
 }
 
 #[test]
+fn who_answers_too_late_is_not_counted_as_failing() {
+    let (deaf, held) = deaf_address();
+    let b = Backend::naming("b");
+    let lines = "balance = \"first\"\neject = { failures = 1, time = \"1h\", max_time = \"1h\" }\n\
+                 connect = { timeout = \"1m\", hedge = \"50ms\" }";
+    let config = Forebay::simple(&[deaf, b.address()], lines);
+    let forebay = Start::new(config).sessions().start();
+    for visits in 1..=4 {
+        assert_eq!(Peer::connect(forebay.address("web")).line().as_deref(), Some("b"));
+        eventually(SOON, || forebay.sessions().len() == visits);
+    }
+    // It is asked first each time, so nobody has left it out.
+    assert!(forebay.sessions().iter().all(|it| it.attempts == 2), "{:?}", forebay.sessions());
+    let said = forebay.said();
+    assert!(!said.contains("connect failed") && !said.contains("ejected"), "{said}");
+    drop(held);
+}
+
+#[test]
 fn the_first_to_answer_serves_though_the_second_fails() {
     let (deaf, held) = deaf_address();
     let (dead, refusing) = refusing_address();

@@ -10,6 +10,9 @@
 
 mod support;
 
+#[path = "plugin/probe.rs"]
+mod probe;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -6,6 +6,8 @@ mod support;
 
 #[path = "probes/exec.rs"]
 mod exec;
+#[path = "probes/haproxy.rs"]
+mod haproxy;
 #[path = "probes/hostile.rs"]
 mod hostile;
 #[path = "probes/http.rs"]
@@ -18,6 +20,8 @@ mod promotion;
 mod redis;
 #[path = "probes/send_expect.rs"]
 mod send_expect;
+#[path = "probes/tcp.rs"]
+mod tcp;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

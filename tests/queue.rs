@@ -9,6 +9,7 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -68,6 +69,45 @@ fn first_come_first_served_across_workers() {
         // Were another one first, it would have the only place for good.
         is_let_in(&mut client);
         assert_eq!(backend.accepted(), place + 2);
+    }
+}
+
+/// Bytes that lie unread in the kernel, of the program's side of this client (proc(5), net/tcp).
+fn unread(forebay: &Forebay, client: &Peer) -> Option<u64> {
+    let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", forebay.id())).unwrap();
+    let hexadecimal = |address: SocketAddr| match address {
+        SocketAddr::V4(it) => {
+            format!("{:08X}:{:04X}", u32::from_le_bytes(it.ip().octets()), it.port())
+        }
+        SocketAddr::V6(_) => panic!("clients come over IPv4"),
+    };
+    let ends = [forebay.address("web"), client.local()].map(hexadecimal);
+    table.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        (fields[1..3] == ends)
+            .then(|| fields[4].split_once(':'))?
+            .and_then(|(_, unread)| u64::from_str_radix(unread, 16).ok())
+    })
+}
+
+#[test]
+fn what_a_waiting_client_sends_stays_in_the_kernel() {
+    let backend = Backend::echo();
+    let forebay = start(&backend, 1, "{ max = 10, timeout = \"10m\" }");
+    let first = served(&forebay);
+    let mut line: Vec<Peer> = (0..4).map(|_| waiting(&forebay)).collect();
+    for client in &mut line {
+        client.send(&[b'x'; 20_000]);
+        client.expect_acknowledged();
+        assert_eq!(unread(&forebay, client), Some(20_006));
+    }
+    drop(first);
+    let mut client = line.remove(0);
+    client.expect(b"unread");
+    client.expect(&[b'x'; 20_000]);
+    assert_eq!(unread(&forebay, &client), Some(0));
+    for client in &line {
+        assert_eq!(unread(&forebay, client), Some(20_006));
     }
 }
 

@@ -6,7 +6,7 @@ use forebay::config::{Config, Loaded, parse};
 use super::judge;
 
 /// Where the value stands in its file.
-const FILES: [&str; 16] = [
+const FILES: [&str; 20] = [
     "[pool.a.timeout]\nidle = @",
     "[pool.a.connect]\ntimeout = @",
     "[pool.a.timeout]\nlifetime_jitter = @",
@@ -23,6 +23,10 @@ const FILES: [&str; 16] = [
     "[pool.a]\nbalance = { source_hash = { seed = @, ipv6_prefix = @ } }",
     "[listener.a]\nguards = [{ source_route = { networks = [@], pool = 'a' } }]",
     "[pool.a]\non_remove = { drain = { timeout = @ } }",
+    "[pool.a]\nprobe = { kind = { send-expect = { steps = [{ send = @, expect = @ }] } } }",
+    "[pool.a]\nprobe = { kind = { http = { path = @, host = @, status = @, body = @ } } }",
+    "[pool.a]\nprobe = { kind = { postgres-primary = { user = @, password = @ } } }",
+    "[pool.a]\nresolver = { dns = { servers = [@] } }",
 ];
 
 pub fn run(bytes: &[u8]) {

@@ -7,8 +7,8 @@ use super::address::ranges;
 use super::node::{Entry, Node, Table, Value};
 use super::units::{show_duration, show_rate, show_size};
 use super::{
-    Choice, Config, Eject, Keepalive, Listener, OnRemove, PerSource, Pool, ProbeSettings, Queue,
-    WhenDown,
+    BackendAddress, Choice, Config, Eject, Keepalive, Listener, OnRemove, PerSource, Pool,
+    ProbeSettings, Queue, WhenDown,
 };
 
 /// Everything that is in force, defaults and includes filled in; what has no value is left out, and
@@ -97,8 +97,11 @@ fn dump_pool(out: &mut Out, pool: &Pool) {
     for backend in &pool.backends {
         out.line(&format!("\n[[pool.{name}.backends]]"));
         out.key("address", text(&backend.address.to_string()));
-        out.key("weight", backend.weight);
-        out.key("priority", backend.priority);
+        // Of a service, its records say these; in a file they would be refused.
+        if !matches!(backend.address, BackendAddress::Service(_)) {
+            out.key("weight", backend.weight);
+            out.key("priority", backend.priority);
+        }
         out.optional("max_connections", backend.max_connections);
         out.key("state", text(&backend.state.to_string()));
     }

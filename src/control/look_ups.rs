@@ -163,3 +163,6 @@ impl LookUp {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

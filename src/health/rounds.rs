@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::{BackendPort, Config, ProbeSettings, State};
 use crate::model::{Backend, Endpoint, Model, PoolView};
@@ -189,7 +189,7 @@ impl Round {
         drop(turn);
         let backend = self.backend.upgrade()?;
         let (rise, fall) = (self.settings.rise, self.settings.fall);
-        let now = self.model.age(Instant::now());
+        let now = self.model.age(Instant::now().into_std());
         let changed = backend.health.note_probe(&found, (rise, fall), now);
         let in_doubt = backend.health.is_in_doubt();
         if changed {
@@ -237,3 +237,6 @@ fn address(endpoint: &Endpoint, settings: &ProbeSettings) -> Option<Address> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

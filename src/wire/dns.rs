@@ -240,6 +240,9 @@ mod tests {
         let first = Service { priority: 10, weight: 5, port: 8080, target };
         let second = Service { priority: 0, weight: 0, port: 0, target: None };
         assert_eq!(records.records, [first, second].map(Record::Service));
+        // One of which a record cannot be read is none: what it leaves out is not known to be gone.
+        let half = reply(&query, FINE, &[(33, 9, there), (33, 9, &there[..6])]);
+        assert!(query.read(&half).is_err());
     }
 
     #[test]

@@ -109,3 +109,50 @@ fn garbage_silence_and_resets_have_their_reasons() {
         }
     }
 }
+
+/// Says these bytes, and then the last of them again and again, one at a time with so long a rest.
+fn trickling(bytes: &'static [u8], rest: Duration) -> Backend {
+    Backend::scripted(move |peer| {
+        use std::io::Write as _;
+        let last = bytes.last().into_iter().cycle();
+        for byte in bytes.iter().chain(last) {
+            if peer.stream().write_all(&[*byte]).is_err() {
+                return;
+            }
+            pause(rest);
+        }
+    })
+}
+
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nready";
+const REDIS: &[u8] = b"+OK\r\n*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n";
+const POSTGRES: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+
+#[test]
+fn a_good_answer_that_trickles_in_is_too_late() {
+    for (kind, answer, reason) in [
+        (KINDS[0], &b"+PONG"[..], "timed out after 1.5s at step 1: expected \"+PONG\", got \"+"),
+        (KINDS[1], HEAD, "timed out after 1.5s at the answer"),
+        (KINDS[2], REDIS, "timed out after 1.5s at the answer to AUTH"),
+        (KINDS[3], POSTGRES, "timed out after 1.5s at the login"),
+    ] {
+        let slow = trickling(answer, Duration::from_secs(1));
+        let forebay = probing_for(&[slow.address()], kind, "1500ms");
+        let found = || verdict(&forebay, slow.address());
+        let right = || matches!(found(), Some(Err(said)) if said.starts_with(reason));
+        assert!(comes_true(SOON, right), "{kind}: {:?}", found());
+    }
+}
+
+#[test]
+fn an_answer_in_too_many_pieces_is_a_failure_long_before_the_timeout() {
+    let over = "the answer came in more than 1000 pieces";
+    for (kind, answer) in [(KINDS[0], &b"x"[..]), (KINDS[1], b"HTTP/1.1 200 OK\r\nA: x")] {
+        // Whatever the machine does, a thousand of them are read before 64 KiB have come.
+        let slow = trickling(answer, Duration::from_millis(1));
+        let forebay = probing_for(&[slow.address()], kind, "10m");
+        let found = || verdict(&forebay, slow.address());
+        let right = || matches!(found(), Some(Err(said)) if said.ends_with(over));
+        assert!(comes_true(SOON * 10, right), "{kind}: {:?}", found());
+    }
+}

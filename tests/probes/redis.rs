@@ -117,3 +117,26 @@ fn a_login_that_redis_refuses_is_the_reason() {
     let forebay = probing(&[sentinel.address()], "\"redis-master\"");
     expect_unhealthy(&forebay, sentinel.address(), "its role is \"sentinel\", not master");
 }
+
+#[test]
+fn a_password_of_the_environment_is_used_and_not_told() {
+    if left_out(&["redis-server"]) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (_redis, address) = redis(directory.path(), "one", &[]);
+    let probe = "probe = { kind = { redis-master = { user = \"${REDIS_USER:-default}\", \
+                 password = \"${REDIS_PASSWORD}\" } }, interval = \"50ms\", rise = 1, fall = 1 }";
+    let with = |password: &str| {
+        let start = Start::new(Forebay::simple(&[address], probe)).sessions();
+        start.variable("REDIS_PASSWORD", password).start()
+    };
+    let forebay = with("secret");
+    expect_healthy(&forebay, address);
+    assert!(!forebay.said().contains("secret"), "{}", forebay.said());
+    let forebay = with("another");
+    let found = || verdict(&forebay, address);
+    let right = || matches!(found(), Some(Err(why)) if why.contains("WRONGPASS"));
+    assert!(comes_true(SOON, right), "{:?}", found());
+    assert!(!forebay.said().contains("another"), "{}", forebay.said());
+}

@@ -1,7 +1,9 @@
 //! What outlives snapshots, and for how long.
 
+use std::time::Duration;
+
 use super::*;
-use crate::model::NoWaiters;
+use crate::model::{NoWaiters, WHOLE};
 
 struct Bench {
     objects: Objects,
@@ -82,4 +84,24 @@ fn what_neither_the_file_names_nor_anybody_uses_is_forgotten() {
     bench.assemble("l", "p", A);
     assert_eq!((bench.objects.listeners.len(), bench.objects.pools.len()), (1, 1));
     assert_eq!(bench.objects.backends.len(), 1);
+}
+
+#[test]
+fn a_backend_begins_slowly_once_and_not_with_each_file() {
+    const HALF: u64 = 30 * 60 * 1000;
+    let mut bench = Bench::new();
+    // As if it ran for two hours.
+    bench.objects.epoch -= Duration::from_millis(4 * HALF);
+    bench.assemble("l", "p", A);
+    let view = bench.assemble("l", "p", &format!("{A}, {B}"));
+    let ramp = |view: &ListenerView, now| {
+        let of = |index: usize| &view.pool.members[index].backend.health;
+        [of(0), of(1)].map(|health| health.ramp(Duration::from_secs(3600), now))
+    };
+    assert_eq!(ramp(&view, 4 * HALF), [WHOLE, WHOLE / 10], "the second has just come");
+    view.pool.members[1].backend.health.begin(3 * HALF);
+    for file in [format!("{A}, {B}, '10.0.0.3:1'"), format!("{A}, {B}")] {
+        let view = bench.assemble("l", "p", &file);
+        assert_eq!(ramp(&view, 4 * HALF), [WHOLE, WHOLE / 2], "{file}");
+    }
 }
