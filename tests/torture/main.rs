@@ -24,6 +24,7 @@ mod refusing;
 mod rest;
 mod row;
 mod rows;
+mod rush;
 mod side;
 mod stage;
 #[path = "../support/mod.rs"]
