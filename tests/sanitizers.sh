@@ -20,7 +20,7 @@ play() {
     options="log_path=$reports/report:exitcode=0"
     ASAN_OPTIONS=$options TSAN_OPTIONS=$options \
         RUSTFLAGS="-Zsanitizer=$1 $2" CARGO_TARGET_DIR=$target/$1 FOREBAY_SCRIPTS=$scripts \
-        cargo +nightly test --all-features --target "$host" --test torture model:: -- --test-threads 1
+        cargo +nightly test --all-features --target "$host" --test torture -- --test-threads 1 model:: rows::scripts::
 }
 
 play address ''

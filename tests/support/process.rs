@@ -53,6 +53,13 @@ impl Process {
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
     }
 
+    /// Resident memory in bytes, what others have too counted by its share.
+    pub fn proportional(self) -> u64 {
+        let rollup = std::fs::read_to_string(self.file("smaps_rollup")).unwrap_or_default();
+        let line = rollup.lines().find(|line| line.starts_with("Pss:")).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
+    }
+
     /// Processor time that it has used.
     pub fn cpu(self) -> Duration {
         let stat = std::fs::read_to_string(self.file("stat")).unwrap_or_default();

@@ -10,6 +10,9 @@ use super::{Counting, End, Forebay, Peer, Process, SOON, comes_true};
 /// Threads of clients.
 pub const THREADS: usize = 8;
 
+/// More than come at once.
+const ROOM: usize = 2000;
+
 /// What a listener, a pool, a backend and the process are told.
 #[derive(Debug, Default)]
 pub struct Caps {
@@ -29,6 +32,26 @@ impl Caps {
         let cap = format!("max_connections = {most}");
         let listener = format!("{cap}\nover = \"reject\"\nper_source = {{ {cap} }}");
         Self { process: cap.clone(), listener, pool: cap.clone(), backend: cap }
+    }
+
+    /// Only this one lets `most` in: "process", "listener", "source", "pool" or "backend". The others have
+    /// room for all who ever come at once.
+    pub fn only(which: &str, most: usize) -> Self {
+        let cap = |of: &str| {
+            let most = if of == which { most } else { ROOM };
+            format!("max_connections = {most}")
+        };
+        let source = cap("source");
+        Self {
+            // Where the process waits for room, nobody is refused.
+            process: cap("process"),
+            listener: format!(
+                "{}\nover = \"reject\"\nper_source = {{ {source} }}",
+                cap("listener")
+            ),
+            pool: cap("pool"),
+            backend: cap("backend"),
+        }
     }
 
     /// Starts the program under them, with four workers.

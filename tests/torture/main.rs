@@ -14,14 +14,17 @@
 mod case;
 mod closing;
 mod crowd;
+mod histories;
 mod leaving;
 mod model;
 mod outcome;
 mod peers;
 mod proxy;
 mod refusing;
+mod rest;
 mod row;
 mod rows;
+mod rush;
 mod side;
 mod stage;
 #[path = "../support/mod.rs"]
@@ -30,12 +33,14 @@ mod table;
 
 use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use case::{CASES, Case};
 use outcome::Outcome;
 use proxy::Kind;
+use row::Length;
 use stage::Stage;
-use table::Column;
+use table::{Column, Times};
 
 /// Where to write the table; without it none is written.
 const TABLE: &str = "FOREBAY_TORTURE_TABLE";
@@ -72,18 +77,39 @@ fn every_proxy_plays_every_case() {
 fn the_table_is_written() {
     let _alone = alone();
     let path = std::env::var(TABLE).unwrap_or_else(|_| panic!("{TABLE} says where to"));
+    let began = Instant::now();
+    // Also before the long run, which plays nothing as shortly as a commit does.
+    let set = Column::play(Kind::ALL[0], Length::Short);
+    let commit = began.elapsed();
     let kinds = Kind::ALL.into_iter().filter(|kind| is_here(*kind));
-    let column = |kind| Column {
-        kind,
-        cases: play_all(kind, 1),
-        rows: row::all().map(|row| row.play(kind)).collect(),
+    let columns: Vec<Column> = match row::length() {
+        Length::Short => std::iter::once(set)
+            .chain(kinds.skip(1).map(|kind| Column::play(kind, Length::Short)))
+            .collect(),
+        Length::Long => kinds.map(|kind| Column::play(kind, Length::Long)).collect(),
     };
-    let columns: Vec<Column> = kinds.map(column).collect();
-    std::fs::write(path, table::text(&columns)).unwrap();
+    let times = Times { commit, whole: began.elapsed() };
+    std::fs::write(path, table::text(&columns, times)).unwrap();
     expect_all_met(&columns[0].cases);
     let unmet = row::all().zip(&columns[0].rows);
     let unmet = unmet.filter(|(_, verdict)| verdict.as_ref().is_some_and(|it| !it.met));
     assert_eq!(unmet.map(|(row, _)| row.name).collect::<Vec<_>>(), Vec::<&str>::new());
+    assert!(times.commit <= Times::COMMIT && times.whole <= Times::WHOLE, "{times:?}");
+}
+
+#[test]
+fn the_table_has_every_case_and_row_as_they_are() {
+    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/torture.md");
+    let missing = table::missing_in(&std::fs::read_to_string(document).unwrap());
+    assert!(missing.is_empty(), "`sh tests/torture.sh long` tells of:\n{}", missing.join("\n"));
+}
+
+impl Column {
+    /// Plays all cases, and the rows that are to be played at this length.
+    fn play(kind: Kind, length: Length) -> Self {
+        let cases = play_all(kind, 1);
+        Self { kind, cases, rows: row::all().map(|row| row.play(kind, length)).collect() }
+    }
 }
 
 /// True exactly when this proxy can be played on. Only Envoy, which no Debian package has, may be

@@ -71,12 +71,12 @@ pub fn length() -> Length {
 }
 
 impl Row {
-    /// Plays it on this proxy, if it is to be played now and means something there.
-    pub fn play(&'static self, kind: Kind) -> Option<Verdict> {
-        let now = self.when == When::Commit || length() == Length::Long;
+    /// Plays it on this proxy, if it is to be played at this length and means something there.
+    pub fn play(&'static self, kind: Kind, length: Length) -> Option<Verdict> {
+        let now = self.when == When::Commit || length == Length::Long;
         let here = self.peers || kind.is_forebay();
         (now && here).then(|| {
-            let play = || (self.play)(kind, length());
+            let play = || (self.play)(kind, length);
             // What a peer cannot take is its figure, and the others go on.
             let verdict = if kind.is_forebay() {
                 play()

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::proxy::{Kind, Proxy, Setup};
+use super::rest::{KEPT, Rest, resident};
 use super::support::{Peer, Process, SOON, comes_true, eventually};
 
 /// The stage of one case.
@@ -18,16 +19,14 @@ pub struct Stage {
 
 struct Running {
     proxy: Box<dyn Proxy>,
-    /// Descriptors before any client came.
-    held: usize,
-    /// Resident memory then, in bytes.
-    resident: u64,
+    /// What it held before any client came.
+    rest: Rest,
     /// True exactly when it logs no line for a session that ends.
     quiet: bool,
 }
 
-/// Resident memory in bytes that may stay with the process: freed, but not given back yet.
-const KEPT: u64 = 8 << 20;
+/// Memory in bytes that a table of sessions keeps for each of the most that it ever held.
+const EACH: u64 = 1 << 10;
 
 /// Less than the second after which a client knocks again at a full backlog, more than any other needs.
 const ROOM: Duration = Duration::from_millis(900);
@@ -50,15 +49,18 @@ impl Stage {
 
     /// Starts the proxy.
     pub fn start(&mut self, setup: &Setup<'_>) -> &Self {
-        self.adopt(self.kind.start(setup), setup.quiet)
+        let room = KEPT + EACH * setup.sessions.unwrap_or(0) as u64;
+        self.put(self.kind.start(setup), setup.quiet, room)
     }
 
     /// Plays on this proxy, which a row has started in its own way.
     pub fn adopt(&mut self, proxy: Box<dyn Proxy>, quiet: bool) -> &Self {
-        // A proxy that has just begun to listen may have a file open that it is reading yet.
-        comes_true(SOON, || proxy.processes().into_iter().all(Process::is_asleep));
-        let (held, resident) = (held(&*proxy), resident(&*proxy));
-        self.running = Some(Running { proxy, held, resident, quiet });
+        self.put(proxy, quiet, KEPT)
+    }
+
+    fn put(&mut self, proxy: Box<dyn Proxy>, quiet: bool, room: u64) -> &Self {
+        let rest = Rest::of(&*proxy).with_room(room);
+        self.running = Some(Running { proxy, rest, quiet });
         self
     }
 
@@ -110,7 +112,12 @@ impl Stage {
 
     /// True exactly when it holds no more descriptors than before any client came.
     pub fn holds_nobody(&self) -> bool {
-        self.running.as_ref().is_some_and(|it| held(&*it.proxy) <= it.held)
+        self.holds_only(0)
+    }
+
+    /// The same but for those of so many sessions.
+    pub fn holds_only(&self, sessions: usize) -> bool {
+        self.running.as_ref().is_some_and(|it| it.rest.holds_only(&*it.proxy, sessions))
     }
 
     /// Resident memory of the proxy in bytes.
@@ -124,7 +131,7 @@ impl Stage {
     }
 
     /// Panics unless every session has ended, every descriptor of one is closed, memory is back,
-    /// and the proxy, told to stop, counts nobody. The pipes that workers keep are not of a session.
+    /// and the proxy, told to stop, counts nobody.
     #[track_caller]
     pub fn expect_nothing_left(&mut self, case: &str) {
         self.expect_nothing_left_but(case, 0);
@@ -135,35 +142,22 @@ impl Stage {
     pub fn expect_nothing_left_but(&mut self, case: &str, untold: usize) {
         let began = self.connected.load(Ordering::SeqCst);
         let running = self.running.as_mut().expect("the case has started it");
-        let held_before = running.held + 2 * untold;
         let said = || if running.quiet { None } else { running.proxy.ended() };
         let ended = || said().unwrap_or(began);
-        let gone = comes_true(SOON, || {
-            (began..=began + untold).contains(&ended()) && held(&*running.proxy) <= held_before
-        });
-        let (ended, held) = (ended(), held(&*running.proxy));
-        assert!(
-            gone,
-            "{case}: {held} descriptors, {held_before} before; {ended} of {began} sessions ended"
-        );
-        let (now, before) = (resident(&*running.proxy), running.resident);
-        assert!(now <= before + KEPT, "{case}: {now} bytes resident, {before} before");
+        let told = comes_true(SOON, || (began..=began + untold).contains(&ended()));
+        assert!(told, "{case}: {} of {began} sessions ended", ended());
+        running.rest.expect_back(&*running.proxy, case, untold);
         running.proxy.stop();
     }
 
     /// Lets it keep the memory that it has now; how much more that is than when it was started.
     pub fn keep(&mut self) -> u64 {
-        let grown = self.grown();
-        if let Some(running) = &mut self.running {
-            running.resident += grown;
-        }
-        grown
+        self.running.as_mut().map_or(0, |running| running.rest.keep(&*running.proxy))
     }
 
     /// How its resident memory has grown since it was started, or told to keep some, in bytes.
     pub fn grown(&self) -> u64 {
-        let before = self.running.as_ref().map_or(0, |running| running.resident);
-        resident(self.proxy()).saturating_sub(before)
+        self.running.as_ref().map_or(0, |running| running.rest.grown(&*running.proxy))
     }
 
     /// Where the proxy listens.
@@ -175,15 +169,4 @@ impl Stage {
     pub fn proxy(&self) -> &dyn Proxy {
         &*self.running.as_ref().expect("the case has started it").proxy
     }
-}
-
-/// Resident memory in bytes.
-fn resident(proxy: &dyn Proxy) -> u64 {
-    proxy.processes().into_iter().map(Process::resident).sum()
-}
-
-/// Open descriptors but for pipes.
-fn held(proxy: &dyn Proxy) -> usize {
-    let held = |process: &Process| process.descriptors().saturating_sub(process.pipes());
-    proxy.processes().iter().map(held).sum()
 }

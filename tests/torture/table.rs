@@ -1,11 +1,12 @@
 //! docs/torture.md, made of what was just seen.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use super::case::CASES;
+use super::case::{CASES, Case};
 use super::outcome::Outcome;
 use super::proxy::Kind;
-use super::row::{self, Verdict, When};
+use super::row::{self, Row, Verdict, When};
 
 const HEAD: &str = "# What a TCP proxy owes to both sides, and who delivers it
 
@@ -40,13 +41,41 @@ pub struct Column {
     pub rows: Vec<Option<Verdict>>,
 }
 
+/// How long it took, and how long it may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// What every commit plays on Forebay.
+    pub commit: Duration,
+    /// All that was played for the table.
+    pub whole: Duration,
+}
+
+impl Times {
+    /// What every commit may take.
+    pub const COMMIT: Duration = Duration::from_secs(90);
+
+    /// What the whole may take, however long it is.
+    pub const WHOLE: Duration = Duration::from_secs(40 * 60);
+
+    fn text(self) -> String {
+        format!(
+            "\nWhat every commit plays on Forebay (the cases, and C shortened) took {:.0} s, and may take {} s; all of this table took {:.1} \
+             minutes, and may take {}.\n",
+            self.commit.as_secs_f64(),
+            Self::COMMIT.as_secs(),
+            self.whole.as_secs_f64() / 60.0,
+            Self::WHOLE.as_secs() / 60,
+        )
+    }
+}
+
 /// The whole document.
-pub fn text(columns: &[Column]) -> String {
+pub fn text(columns: &[Column], times: Times) -> String {
     let mut text = HEAD.to_owned();
     text.push_str(&circumstances());
     head(&mut text, columns, "case | what is played");
     for (number, case) in CASES.iter().enumerate() {
-        let _ = write!(text, "| {} | {} | {} |", case.name, case.what, case.should);
+        text.push_str(&of_case(case));
         cells(&mut text, columns, |column| {
             let outcome = &column.cases[number];
             Some((outcome.to_string(), case.should.is_met_by(outcome)))
@@ -56,13 +85,29 @@ pub fn text(columns: &[Column]) -> String {
     text.push_str(ROWS);
     head(&mut text, columns, "row | what is played");
     for (number, row) in row::all().enumerate() {
-        let when = if row.when == When::Commit { "C" } else { "N" };
-        let _ = write!(text, "| {} {when} | {} | {} |", row.name, row.what, row.should);
+        text.push_str(&of_row(row));
         cells(&mut text, columns, |column| {
             column.rows[number].as_ref().map(|it| (it.figure.clone(), it.met))
         });
     }
-    text
+    text + &times.text()
+}
+
+/// What stands before the cells of a case.
+fn of_case(case: &Case) -> String {
+    format!("| {} | {} | {} |", case.name, case.what, case.should)
+}
+
+/// What stands before the cells of a row.
+fn of_row(row: &Row) -> String {
+    let when = if row.when == When::Commit { "C" } else { "N" };
+    format!("| {} {when} | {} | {} |", row.name, row.what, row.should)
+}
+
+/// What the document does not say of the cases and rows that are there, or says otherwise.
+pub fn missing_in(document: &str) -> Vec<String> {
+    let all = CASES.iter().map(of_case).chain(row::all().map(of_row));
+    all.filter(|start| !document.lines().any(|line| line.starts_with(start))).collect()
 }
 
 fn head(text: &mut String, columns: &[Column], first: &str) {

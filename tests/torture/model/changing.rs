@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use super::driver::Run;
 use super::network::Network;
 use super::slot::Slot;
-use super::{FEW, check_sessions};
+use super::{FEW, ended};
 use crate::alone;
+use crate::proxy::Proxy;
+use crate::rest::Rest;
 use crate::row::Verdict;
 use crate::support::{Forebay, SOON, Start, comes_true, eventually, pause};
 
@@ -19,6 +21,9 @@ const EVERY: Duration = Duration::from_millis(50);
 
 /// Workers, one after the other.
 const WORKERS: [usize; 4] = [1, 2, 4, 1];
+
+/// Memory that may stay of buffers of up to 1 MiB and of a few snapshots, however many reloads there are.
+const KEPT: u64 = 16 << 20;
 
 /// Sockets that the program keeps for an address: one for each worker that there ever was.
 const MOST_WORKERS: usize = 4;
@@ -56,13 +61,14 @@ fn play(splice: &str, run: Run) {
         backends.push(backend);
         backend
     });
-    let forebay = network.start(Start::new(file(0, splice, &backends)).sessions());
+    let mut forebay = network.start(Start::new(file(0, splice, &backends)).sessions());
     front(&mut slots, &forebay);
     let reload = |number| forebay.reload(&file(number, splice, &backends)).expect_applied();
     // As many sockets as there will ever be.
     let first = 2 * WORKERS.len();
     (1..=first).for_each(|number| drop(reload(number)));
     let before = settled(&forebay, &backends);
+    let rest = Rest::of(&forebay).with_room(KEPT);
     let over = AtomicBool::new(false);
     let (outcome, reloads) = std::thread::scope(|scope| {
         let reloading = scope.spawn(|| {
@@ -87,9 +93,11 @@ fn play(splice: &str, run: Run) {
         "{before} sockets before, {} after",
         forebay.sockets()
     );
-    let sessions = check_sessions(&forebay, run, &outcome);
+    let sessions = ended(|| forebay.sessions(), run, &outcome);
     let fault = sessions.iter().find(|session| session.reason.starts_with("panic"));
     assert!(fault.is_none() && !forebay.said().contains("ERROR"), "{fault:?}");
+    rest.expect_back(&forebay, "reloads", usize::try_from(outcome.untold).unwrap());
+    Proxy::stop(&mut forebay);
 }
 
 /// Sockets without those of the listener that comes and goes, once each address has all of its own.
@@ -112,7 +120,7 @@ fn file(number: usize, splice: &str, backends: &[SocketAddr]) -> String {
     let (weight, limit) = (1 + number % 5, 500 + number % 7);
     let buffer = [4, 64, 1024][number % 3];
     let mut text = format!(
-        "[reload]\nwatch = \"off\"\n[limits]\nbuffer = \"{buffer}KiB\"\n\
+        "[reload]\nwatch = \"off\"\n[shutdown]\ntimeout = \"1s\"\n[limits]\nbuffer = \"{buffer}KiB\"\n\
          [runtime]\nworkers = {workers}\nsplice = \"{splice}\"\n"
     );
     if number % 2 == 1 {

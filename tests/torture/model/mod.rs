@@ -23,8 +23,8 @@ use oracle::Kind;
 use slot::Slot;
 
 use crate::alone;
-use crate::proxy::{Proxy, Setup};
-use crate::support::{Careless, Forebay, SOON, SessionLine, comes_true, eventually};
+use crate::proxy::{self, Proxy, Setup};
+use crate::support::{Careless, SOON, SessionLine, comes_true, eventually};
 
 /// Scripts of one run, unless FOREBAY_SCRIPTS says otherwise.
 const SCRIPTS: u64 = 2000;
@@ -42,12 +42,6 @@ fn the_promises_hold_with_splice_forced() {
 fn the_promises_hold_with_splice_off() {
     let (spliced, moved) = run("never");
     assert_eq!((spliced, moved > 0), (0, true));
-}
-
-#[test]
-fn the_promises_hold_by_default() {
-    let (_, moved) = run("auto");
-    assert!(moved > 0);
 }
 
 /// Without a proxy between them the promises hold: the oracle asks nothing that TCP does not give.
@@ -75,42 +69,34 @@ fn a_careless_proxy_is_found_out() {
 }
 
 /// Plays the scripts through the real binary; bytes spliced and bytes moved.
-fn run(splice: &str) -> (u64, u64) {
+fn run(splice: &'static str) -> (u64, u64) {
     let _alone = alone();
     let run = Run::from_environment(SCRIPTS);
     let network = Network::new();
-    let (forebay, slots) = start(&network, splice);
-    let before = forebay.sockets();
+    let mut slots = network.slots(|_, backend| backend);
+    let setup = setup(&slots, &network, Ipv4Addr::LOCALHOST);
+    let mut stage = proxies::start(proxy::Kind::Forebay { splice }, setup, &mut slots);
     let outcome = network.play(run, slots);
     outcome.expect_clean(run);
     // What the kernel does not tell of, the session cannot end for.
-    let most = before + 2 * usize::try_from(outcome.untold).unwrap();
-    assert!(
-        comes_true(Duration::from_secs(1), || forebay.sockets() <= most),
-        "{before} sockets before, {} a second after the last connection",
-        forebay.sockets()
-    );
-    let sessions = check_sessions(&forebay, run, &outcome);
+    let untold = usize::try_from(outcome.untold).unwrap();
+    let soon = comes_true(Duration::from_secs(1), || stage.holds_only(untold));
+    assert!(soon, "sockets are left a second after the last connection");
+    let said = || stage.proxy().said();
+    let sessions = ended(|| said().lines().filter_map(SessionLine::read).collect(), run, &outcome);
+    proxies::expect_nothing_left(&mut stage, &outcome);
     let spliced = sessions.iter().map(|session| session.spliced).sum();
     (spliced, sessions.iter().map(|session| session.bytes_up + session.bytes_down).sum())
 }
 
 /// Waits until each script's session has ended, but those whose end nobody was told of.
-fn check_sessions(forebay: &Forebay, run: Run, outcome: &Outcome) -> Vec<SessionLine> {
+fn ended(told: impl Fn() -> Vec<SessionLine>, run: Run, outcome: &Outcome) -> Vec<SessionLine> {
     let played = usize::try_from(run.end - run.first).unwrap();
     let ended = played - usize::try_from(outcome.untold).unwrap();
-    eventually(SOON, || forebay.sessions().len() >= ended);
-    let sessions = forebay.sessions();
+    eventually(SOON, || told().len() >= ended);
+    let sessions = told();
     assert!(sessions.len() <= played, "{} lines for {played} sessions", sessions.len());
     sessions
-}
-
-/// A forebay with a listener and a pool for each slot.
-fn start(network: &Network, splice: &str) -> (Forebay, Vec<Slot>) {
-    let mut slots = network.slots(|_, backend| backend);
-    let forebay = setup(&slots, network, Ipv4Addr::LOCALHOST).start_forebay(splice);
-    put_before(&forebay, &mut slots);
-    (forebay, slots)
 }
 
 /// A proxy with two workers and a listener at `host` for each slot.

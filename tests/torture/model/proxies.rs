@@ -47,14 +47,16 @@ fn run(kind: Kind, scripts: u64) -> Run {
     if kind.is_forebay() { run } else { Run { enough: usize::MAX, ..run } }
 }
 
-fn start(kind: Kind, setup: Setup<'_>, slots: &mut [Slot]) -> Stage {
+/// Starts one that its last sessions do not keep long, and sends the clients of each slot to it.
+pub fn start(kind: Kind, setup: Setup<'_>, slots: &mut [Slot]) -> Stage {
     let mut stage = Stage::new(kind);
     stage.start(&Setup { tables: STOP_SOON, ..setup });
     put_before(stage.proxy(), slots);
     stage
 }
 
-fn expect_nothing_left(stage: &mut Stage, outcome: &Outcome) {
+/// Panics if a Forebay that broke no promise has something left.
+pub fn expect_nothing_left(stage: &mut Stage, outcome: &Outcome) {
     if stage.kind().is_forebay() && outcome.violations.is_empty() {
         let untold = usize::try_from(outcome.untold).unwrap();
         stage.count_clients(usize::try_from(outcome.played).unwrap() - untold);

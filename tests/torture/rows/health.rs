@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::load::{Load, failed};
-use crate::crowd::milliseconds;
+use crate::crowd::{milliseconds, percentile};
 use crate::proxy::{Kind, Setup};
 use crate::row::{Length, Row, Verdict, When, must_hold};
 use crate::stage::Stage;
 use crate::support::{
-    Backend, Forebay, Netns, Peer, Process, SOON, Server, SessionLine, Start, comes_true, left_out,
-    pause, root_or_left_out,
+    Backend, End, Forebay, Netns, Peer, Process, SOON, Server, SessionLine, Start, comes_true,
+    left_out, pause, root_or_left_out,
 };
 
 pub const ROWS: &[Row] = &[
@@ -36,8 +36,9 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         name: "C5",
-        what: "4 of 5 backends are gone, then the last; probes each 0.05 s",
-        should: "the one that is left serves all, at the first attempt; then clients get RST within 50 ms, middle of 5",
+        what: "3 of 5 backends are gone, with `panic_threshold` at 40 % and at 41 %, then 4, then the last; probes each 0.05 s",
+        should: "at 40 % the two that are left serve all at the first attempt, at 41 % also those are tried that are gone, and all are \
+                 served; so they are by the last one, at once; then clients get RST within 50 ms (at every commit the middle one of 5)",
         when: When::Commit,
         peers: false,
         play: c5,
@@ -249,40 +250,92 @@ fn c3(_: Kind, length: Length) -> Verdict {
     Verdict { figure, met }
 }
 
-fn c5(kind: Kind, _: Length) -> Verdict {
-    let mut backends: Vec<Backend> =
-        (0..5).map(|_| Backend::at((Ipv4Addr::LOCALHOST, 0).into(), answer)).collect();
-    let addresses: Vec<SocketAddr> = backends.iter().map(Backend::address).collect();
-    let mut stage = Stage::new(kind);
-    stage.start(&Setup {
-        pool: "eject = false\nprobe = { interval = \"50ms\", timeout = \"500ms\" }\n",
-        ..Setup::before(&addresses)
-    });
-    let known = all_told(|| stage.proxy().said(), HEALTHY, &addresses);
-    let before = served(&stage, LATER);
-    let gone = |gone: &[SocketAddr]| all_told(|| stage.proxy().said(), UNHEALTHY, gone);
-    backends.truncate(1);
-    let found = gone(&addresses[1..]);
-    let after = served(&stage, LATER);
-    let elsewhere = moved(&stage, 2 * LATER, LATER);
-    backends.clear();
-    let found = found && gone(&addresses[..1]);
-    let reset = |_| {
-        let began = Instant::now();
-        let end = stage.try_connect().and_then(|mut client| client.ask(b"hello").ok());
-        (end.is_none(), began.elapsed())
+/// Backends behind a proxy whose `panic_threshold` is so many percent.
+struct Dying {
+    stage: Stage,
+    backends: Vec<Backend>,
+    addresses: Vec<SocketAddr>,
+    visited: usize,
+}
+
+impl Dying {
+    fn start(kind: Kind, threshold: u8) -> Self {
+        let backend = |_| Backend::at((Ipv4Addr::LOCALHOST, 0).into(), answer);
+        let backends: Vec<Backend> = (0..5).map(backend).collect();
+        let addresses: Vec<SocketAddr> = backends.iter().map(Backend::address).collect();
+        let mut stage = Stage::new(kind);
+        let pool = format!(
+            "eject = false\npanic_threshold = \"{threshold}%\"\nconnect = {{ attempts = 5, retry_budget = \"100%\" }}\n\
+             probe = {{ interval = \"50ms\", timeout = \"500ms\" }}\n"
+        );
+        stage.start(&Setup { pool: &pool, ..Setup::before(&addresses) });
+        Self { stage, backends, addresses, visited: 0 }
+    }
+
+    /// Lets only so many live, and waits until that is known; how many of `LATER` clients were served,
+    /// and how many of them not at the first attempt.
+    fn visit_few(&mut self, left: usize) -> Option<(usize, usize)> {
+        let gone = left < self.backends.len();
+        self.backends.truncate(left);
+        let (message, which) = if gone {
+            (UNHEALTHY, &self.addresses[left..])
+        } else {
+            (HEALTHY, &self.addresses[..])
+        };
+        let known = all_told(|| self.stage.proxy().said(), message, which);
+        let after = served(&self.stage, LATER);
+        self.visited += LATER;
+        known.then(|| (after, moved(&self.stage, self.visited, LATER)))
+    }
+
+    /// Clients of whom nobody is left; how many were reset, and how long each waited for it.
+    fn visit_nobody(&mut self) -> (usize, Vec<Duration>) {
+        self.backends.clear();
+        all_told(
+            || self.stage.proxy().said(),
+            "the last backend is unhealthy",
+            &self.addresses[..1],
+        );
+        let reset = |_| {
+            let began = Instant::now();
+            let client = self.stage.try_connect();
+            let end = client.map(|mut client| client.ask(b"hello"));
+            (matches!(end, None | Some(Err(Some(End::Reset)))), began.elapsed())
+        };
+        let resets: Vec<(bool, Duration)> = (0..5).map(reset).collect();
+        self.visited += 5;
+        let refused = resets.iter().filter(|(it, _)| *it).count();
+        (refused, resets.into_iter().map(|(_, after)| after).collect())
+    }
+}
+
+fn c5(kind: Kind, length: Length) -> Verdict {
+    let [mut never, mut calm, mut panics] =
+        [0, 40, 41].map(|threshold| Dying::start(kind, threshold));
+    let before = [never.visit_few(5), calm.visit_few(5), panics.visit_few(5)];
+    let (two, all, last) = (calm.visit_few(2), panics.visit_few(2), never.visit_few(1));
+    let (refused, mut times) = never.visit_nobody();
+    let (middle, slowest) = (percentile(&mut times, 50), percentile(&mut times, 100));
+    let text = |seen: Option<(usize, usize)>| {
+        seen.map_or("never found out".to_owned(), |(served, moved)| {
+            format!("{served} of {LATER} served, {moved} not at once")
+        })
     };
-    let mut resets: Vec<(bool, Duration)> = (0..5).map(reset).collect();
-    resets.sort_by_key(|(_, after)| *after);
-    let (refused, middle) = (resets.iter().filter(|(it, _)| *it).count(), resets[2].1);
     let figure = format!(
-        "{after} of {LATER} served, {elsewhere} not at once; then {refused} of 5 refused, middle after {}",
-        milliseconds(middle)
+        "2 left at 40 %: {}; at 41 %: {}; 1 left: {}; none: {refused} of 5 reset after {} (middle), at most {}",
+        text(two),
+        text(all),
+        text(last),
+        milliseconds(middle),
+        milliseconds(slowest),
     );
-    let served = before == LATER && after == LATER && elsewhere == 0;
-    let met = known && found && served && refused == 5 && middle <= Duration::from_millis(50);
+    let at_once = before.iter().chain([&two, &last]).all(|it| *it == Some((LATER, 0)));
+    let panicked = all.is_some_and(|(served, moved)| served == LATER && moved > 0);
+    let bound = Duration::from_millis(50);
+    let in_time = middle <= bound && (!judged(length) || slowest <= bound);
+    let met = at_once && panicked && refused == 5 && in_time;
     if met {
-        stage.expect_nothing_left("C5");
+        [never, calm, panics].iter_mut().for_each(|it| it.stage.expect_nothing_left("C5"));
     }
     Verdict { figure, met }
 }

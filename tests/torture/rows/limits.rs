@@ -20,7 +20,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "F1",
         what: "RLIMIT_NOFILE falls to 256 under 40 sessions, and 1,000 clients come; then sessions end, three times",
-        should: "under 5 % CPU and a log line a second while full; the 40 go on; a waiting client is served, middle of 3, ≤ 150 ms after a descriptor is free",
+        should: "under 5 % CPU while full, and a log line, but no more than one a second; the 40 go on; a waiting client is served, middle of 3, ≤ 150 ms after a descriptor is free",
         when: When::Commit,
         peers: true,
         play: f1,
@@ -28,15 +28,17 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "F3",
         what: "300 clients at once with 100 source ports, before 1 backend and before 3",
-        should: "100 and 300 are served, the rest is reset and counted; under 5 % CPU; a port that is free again is used",
+        should: "100 and 300 are served, the rest is reset and counted, and the log says why; under 5 % CPU for a second from the first reset on (a \
+                 debug build: three times that); a port that is free again is used",
         when: When::Commit,
         peers: true,
         play: f3,
     },
     Row {
         name: "F4",
-        what: "process, listener, source, pool and backend let 48 in; 1,000,000 are opened and ended in every way (100,000 at every commit)",
-        should: "48 of 400 served before and after, never 49 at once; every count is 0 at the end",
+        what: "the process, a listener, a source, a pool, a backend: each in turn lets 48 in and the others more; 200,000 are opened and ended \
+               in every way (10,000 at every commit)",
+        should: "for each: 48 of 400 served before and after, never 49 at once; every count is 0 at the end",
         when: When::Commit,
         peers: false,
         play: f4,
@@ -78,12 +80,14 @@ fn f1(kind: Kind, length: Length) -> Verdict {
     if !processes.iter().all(|process| lower_limit(*process)) {
         return Verdict { figure: "its limit cannot be lowered".to_owned(), met: false };
     }
+    // From here on: it is full long before they have all come.
+    let (full, lines) = (Instant::now(), stage.proxy().lines().unwrap_or(0));
     let mut new = stage.connect_all(1000);
     new.iter().for_each(|client| drop(client.stream().write_all(b"hello")));
     settle(&new);
-    let (time, lines) = (if long { 10 } else { 1 }, stage.proxy().lines().unwrap_or(0));
-    let cpu = load(&processes, Duration::from_secs(time));
-    let lines = stage.proxy().lines().unwrap_or(0) - lines;
+    let cpu = load(&processes, Duration::from_secs(if long { 10 } else { 1 }));
+    let lines = stage.proxy().lines().map(|now| now - lines);
+    let most_lines = usize::try_from(full.elapsed().as_secs()).unwrap_or_default() + 1;
     let unaffected = old.iter().filter(|client| trip(client).is_some()).count();
     let turned_away = new.iter().filter(|it| !matches!(fate(it), Fate::Served | Fate::Waiting));
     let turned_away = turned_away.count();
@@ -97,13 +101,14 @@ fn f1(kind: Kind, length: Length) -> Verdict {
     let bound = Duration::from_millis(150);
     Verdict {
         figure: format!(
-            "{cpu:.1} % CPU, {unaffected} of {OLD} go on, resumed after {}, {turned_away} turned away",
+            "{cpu:.1} % CPU, {unaffected} of {OLD} go on, resumed after {}, {turned_away} turned away{}",
             resumed.map_or("never".to_owned(), milliseconds),
+            lines.map_or_else(String::new, |lines| format!(", {lines} lines in {most_lines} s")),
         ) + if died { "; it died" } else { "" },
         met: cpu < 5.0
             && (began, unaffected) == (OLD, OLD)
             && resumed.is_some_and(|resumed| resumed <= bound)
-            && lines as u64 <= time + 2,
+            && lines.is_none_or(|lines| (1..=most_lines).contains(&lines)),
     }
 }
 
@@ -155,7 +160,8 @@ fn f3(kind: Kind, _: Length) -> Verdict {
         met: (one.served, one.reset, resets(&one)) == (PORTS, 2 * PORTS, 2 * PORTS)
             && (three.served, three.reset, resets(&three)) == (3 * PORTS, 0, 0)
             && one.used_again
-            && one.cpu.max(three.cpu) < 5.0,
+            && (!kind.is_forebay() || (one.told, three.told) == (true, false))
+            && one.cpu.max(three.cpu) < if cfg!(debug_assertions) { 15.0 } else { 5.0 },
     }
 }
 
@@ -165,6 +171,8 @@ struct Ports {
     reset: usize,
     /// Sessions that the proxy says it could not connect.
     counted: usize,
+    /// True exactly when its log says that there are no ports.
+    told: bool,
     cpu: f64,
     used_again: bool,
 }
@@ -190,12 +198,21 @@ fn ports(kind: Kind, backends: usize) -> Ports {
     let last = 20_000 + PORTS - 1;
     netns.run(&["sysctl", "-q", "-w", &format!("net.ipv4.ip_local_port_range=20000 {last}")]);
     stage.wake();
-    let fates = fates(&clients, PATIENCE);
+    let mut first = None;
+    comes_true(PATIENCE, || {
+        let all = clients.iter().map(fate).enumerate();
+        first = all.into_iter().find(|(_, fate)| *fate != Fate::Waiting);
+        first.is_some()
+    });
+    let cpu = load(&stage.proxy().processes(), Duration::from_secs(1));
+    let mut fates = fates(&clients, PATIENCE);
+    // Of the first end the kernel has told already.
+    first.into_iter().for_each(|(at, fate)| fates[at] = fate);
     let (served, reset) = (count(&fates, Fate::Served), count(&fates, Fate::Reset));
     comes_true(PATIENCE, || !kind.is_forebay() || stage.proxy().reasons().len() >= reset);
     let reasons = stage.proxy().reasons();
     let counted = reasons.iter().filter(|reason| *reason == "connect_failed/connect").count();
-    let cpu = load(&stage.proxy().processes(), Duration::from_secs(1));
+    let told = stage.proxy().said().contains("no source port is left");
     // A reset leaves no port in TIME_WAIT.
     let leaves = fates.iter().position(|fate| *fate == Fate::Served);
     leaves.into_iter().for_each(|at| clients.swap_remove(at).reset());
@@ -207,17 +224,55 @@ fn ports(kind: Kind, backends: usize) -> Ports {
     if kind.is_forebay() {
         stage.expect_nothing_left("F3");
     }
-    Ports { served, reset, counted, cpu, used_again }
+    Ports { served, reset, counted, told, cpu, used_again }
 }
 
-/// Sessions that each limit lets in.
+/// Sessions that the limit lets in.
 const N: usize = 48;
 
-fn f4(kind: Kind, length: Length) -> Verdict {
-    let turns = if length == Length::Long { 1_000_000 } else { 100_000 };
+/// The limits, each of which is the one that refuses while the others have room for all.
+const LIMITS: [&str; 5] = ["process", "listener", "source", "pool", "backend"];
+
+fn f4(_: Kind, length: Length) -> Verdict {
+    let turns = if length == Length::Long { 200_000 } else { 10_000 };
+    let all = LIMITS.map(|which| (which, holds(which, turns)));
+    let met = |waves: &Waves| {
+        let exact = (N, N, true);
+        (waves.before, waves.after, waves.rest) == (exact, exact, true)
+            // The others were refused, or had left before they got so far.
+            && waves.through > turns / 10
+    };
+    let sum = all.iter().map(|(_, waves)| waves.through).sum::<usize>();
+    let unmet: Vec<String> = all
+        .iter()
+        .filter(|(_, waves)| !met(waves))
+        .map(|(which, waves)| format!("; {which}: {waves:?}"))
+        .collect();
+    Verdict {
+        figure: format!(
+            "{} of 5 exact: {N} of 400 before and after, never more at once; {sum} of {} came through{}",
+            LIMITS.len() - unmet.len(),
+            LIMITS.len() * turns,
+            unmet.concat(),
+        ),
+        met: unmet.is_empty(),
+    }
+}
+
+/// What came of waves of clients before and after a churn: how many were served, how many at most at
+/// once, and whether every permit came back.
+#[derive(Debug)]
+struct Waves {
+    before: (usize, usize, bool),
+    after: (usize, usize, bool),
+    rest: bool,
+    through: usize,
+}
+
+fn holds(which: &str, turns: usize) -> Waves {
     let counting = Counting::start();
-    let mut stage = Stage::new(kind);
-    stage.adopt(Box::new(Caps::all(N).start(&counting)), true);
+    let mut stage = Stage::new(Kind::ALL[0]);
+    stage.adopt(Box::new(Caps::only(which, N).start(&counting)), true);
     let (address, process) = (stage.address(), stage.proxy().processes()[0]);
     let sockets = process.sockets();
     let wave = || {
@@ -230,15 +285,6 @@ fn f4(kind: Kind, length: Length) -> Verdict {
     let rest = comes_to_rest(process, &counting, sockets);
     let through = counting.accepted();
     let after = wave();
-    stage.expect_nothing_left("F4");
-    Verdict {
-        figure: format!(
-            "{} of 400 before, {} after, at most {} at once; {through} of {turns} came through",
-            before.0,
-            after.0,
-            before.1.max(after.1)
-        ),
-        // The others were refused, or had left before they got so far.
-        met: (before, after, rest) == ((N, N, true), (N, N, true), true) && through > turns / 10,
-    }
+    stage.expect_nothing_left(which);
+    Waves { before, after, rest, through }
 }

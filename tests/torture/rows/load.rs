@@ -1,5 +1,6 @@
 //! Load for rows: clients that come and go, and sessions that stay and must not break.
 
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,6 +11,8 @@ use crate::support::{Pattern, Peer, pause};
 /// One client that connected, asked, and left.
 #[derive(Debug)]
 pub struct Visit {
+    /// Its own address, if it got through.
+    pub from: Option<SocketAddr>,
     /// When it began to connect.
     pub began: Instant,
     /// Until its answer was there.
@@ -18,22 +21,33 @@ pub struct Visit {
     pub failure: Option<String>,
 }
 
+/// Clients of a thread that are late and yet come.
+const LATE: u32 = 25;
+
 /// Threads, each with one client after the other.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
     /// How many.
     pub threads: u32,
-    /// The least time from one client of a thread to its next.
+    /// The time from one client of a thread to its next; after one that took longer, those that are late
+    /// come at once.
     pub every: Duration,
 }
 
 impl Load {
     /// Does `work` under this load; all who came, and what `work` found.
     pub fn during<T>(self, stage: &Stage, work: impl FnOnce() -> T) -> (Vec<Visit>, T) {
+        let (visits, found) = self.at(stage.address(), work);
+        stage.count_clients(visits.len());
+        (visits, found)
+    }
+
+    /// The same at any address.
+    pub fn at<T>(self, address: SocketAddr, work: impl FnOnce() -> T) -> (Vec<Visit>, T) {
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let clients: Vec<_> =
-                (0..self.threads).map(|_| scope.spawn(|| self.come(stage, &stop))).collect();
+                (0..self.threads).map(|_| scope.spawn(|| self.come(address, &stop))).collect();
             let ended = StopAtEnd(&stop);
             let found = work();
             drop(ended);
@@ -41,13 +55,13 @@ impl Load {
         })
     }
 
-    fn come(self, stage: &Stage, stop: &AtomicBool) -> Vec<Visit> {
-        let mut visits = Vec::new();
+    fn come(self, address: SocketAddr, stop: &AtomicBool) -> Vec<Visit> {
+        let (mut visits, mut due) = (Vec::new(), Instant::now());
         while !stop.load(Ordering::SeqCst) {
-            let began = Instant::now();
-            let failure = visit(stage).err();
-            visits.push(Visit { began, took: began.elapsed(), failure });
-            pause(self.every.saturating_sub(began.elapsed()));
+            visits.push(visit(address));
+            // Late ones are forgotten at last, or a load would be a storm.
+            due = (due + self.every).max(Instant::now() - self.every * LATE);
+            pause(due.saturating_duration_since(Instant::now()));
         }
         visits
     }
@@ -62,13 +76,17 @@ impl Drop for StopAtEnd<'_> {
     }
 }
 
-fn visit(stage: &Stage) -> Result<(), String> {
-    stage.count_clients(1);
-    let mut client = Peer::try_connect(stage.address()).map_err(|error| error.to_string())?;
-    client.ask(b"hello").map_err(|end| format!("{end:?}"))?;
-    // No port is left in TIME_WAIT, of which a long run would make too many.
-    client.reset();
-    Ok(())
+fn visit(address: SocketAddr) -> Visit {
+    let began = Instant::now();
+    let connected = Peer::try_connect(address);
+    let from = connected.as_ref().ok().map(Peer::local);
+    let asked = connected.map_err(|error| error.to_string()).and_then(|mut client| {
+        client.ask(b"hello").map_err(|end| format!("{end:?}"))?;
+        // No port is left in TIME_WAIT, of which a long run would make too many.
+        client.reset();
+        Ok(())
+    });
+    Visit { from, began, took: began.elapsed(), failure: asked.err() }
 }
 
 /// How many of the visits failed.

@@ -19,15 +19,16 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "E1",
         what: "2,000 clients that read 1 B/s each of backends that send all they can; they go, and 2,000 more come",
-        should: "memory grows by at most 64 KiB + 10 % for each, also the second time (what the allocator keeps of it is told); the others' p99 at most doubles (or is 10 ms)",
+        should: "memory grows by at most 64 KiB + 10 % for each, also the second time (what the allocator keeps of it is told); the others' p99 at most doubles (or is 1 ms; a debug build: 10 ms)",
         when: When::LongRun,
         peers: true,
         play: e1,
     },
     Row {
         name: "E3",
-        what: "20,000 clients that connect and close, as many that reset, 1,000 that never finish the handshake",
-        should: "no upstream outlives the last client of a burst by 100 ms (9 of 10 bursts); half-open clients cost nothing, all others are served",
+        what: "20,000 clients that connect and close, as many that reset, 1,000 that do not finish the handshake for a minute (peers: 5 s)",
+        should: "no upstream outlives the last client of a burst by 100 ms; half-open clients cost nothing, all others are served, also at the \
+                 end of the minute",
         when: When::LongRun,
         peers: true,
         play: e3,
@@ -35,7 +36,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "E4",
         what: "500 clients (100 at every commit) that ask now and then, beside one that takes all it can, through one worker",
-        should: "each is answered; in the long run p99 ≤ 5 ms (a debug build: ten times that)",
+        should: "each is answered; p99 ≤ 5 ms (at every commit, and again for a debug build: ten times that)",
         when: When::Commit,
         peers: true,
         play: e4,
@@ -95,7 +96,7 @@ fn e1(kind: Kind, length: Length) -> Verdict {
         stage.expect_nothing_left("E1");
     }
     let most = readers as u64 * (64 << 10) * 11 / 10;
-    let bound = (2 * calm).max(Duration::from_millis(10));
+    let bound = (2 * calm).max(SLOWER * Duration::from_millis(1));
     let (served, p99) = (first.served.min(second.served), first.p99.max(second.p99));
     Verdict {
         figure: format!(
@@ -165,7 +166,9 @@ const HALF_OPEN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 fn e3(kind: Kind, length: Length) -> Verdict {
     forebay::net::raise_descriptor_limit();
-    let (bursts, half_open) = if length == Length::Long { (40, 1000) } else { (4, 100) };
+    let long = length == Length::Long;
+    let (bursts, half_open) = if long { (40, 1000) } else { (4, 100) };
+    let minute = Duration::from_secs(if long && kind.is_forebay() { 60 } else { 5 });
     let netns = Netns::new();
     let crowd = netns.enter(Crowd::start);
     let mut stage = Stage::new(kind);
@@ -175,7 +178,7 @@ fn e3(kind: Kind, length: Length) -> Verdict {
     stage.start(&setup);
     let mut closed = netns.enter(|| flood(&stage, &crowd, bursts, drop));
     let mut reset = netns.enter(|| flood(&stage, &crowd, bursts, Peer::reset));
-    let (cost, served) = never_finish(&stage, &netns, half_open);
+    let (cost, served) = never_finish(&stage, &netns, half_open, minute);
     if kind.is_forebay() {
         stage.expect_nothing_left("E3");
     }
@@ -192,7 +195,7 @@ fn e3(kind: Kind, length: Length) -> Verdict {
             text[1],
             milliseconds(percentile(&mut reset, 100)),
         ),
-        met: [closed, reset].iter_mut().all(|times| percentile(times, 90) <= bound)
+        met: [closed, reset].iter_mut().all(|times| percentile(times, 100) <= bound)
             && (cost, served) == (0, 100),
     }
 }
@@ -216,9 +219,9 @@ fn flood(stage: &Stage, crowd: &Crowd, bursts: usize, end: fn(Peer)) -> Vec<Dura
     (0..bursts).map(burst).collect()
 }
 
-/// Clients whose last segment of the handshake never comes: how many descriptors they cost, and how
-/// many of a hundred others are served meanwhile.
-fn never_finish(stage: &Stage, netns: &Netns, half_open: usize) -> (usize, usize) {
+/// Clients whose last segment of the handshake does not come for so long: how many descriptors they cost
+/// at most, and how many of a hundred others are served meanwhile, half of them at the end.
+fn never_finish(stage: &Stage, netns: &Netns, half_open: usize, time: Duration) -> (usize, usize) {
     let port = stage.address().port();
     let rules = format!(
         "table inet half {{\nchain dropping {{\ntype filter hook input priority 0\n\
@@ -237,10 +240,22 @@ fn never_finish(stage: &Stage, netns: &Netns, half_open: usize) -> (usize, usize
         };
         (0..half_open).map(begin).collect()
     });
-    let cost = held().saturating_sub(before);
-    let others = netns.enter(|| stage.connect_all(100));
-    others.iter().for_each(|client| drop(client.stream().write_all(b"hello")));
-    let served = count(&fates(&others, PATIENCE), Fate::Served);
+    let began = Instant::now();
+    let mut cost = held().saturating_sub(before);
+    let others = || {
+        let others = netns.enter(|| stage.connect_all(50));
+        others.iter().for_each(|client| drop(client.stream().write_all(b"hello")));
+        count(&fates(&others, PATIENCE), Fate::Served)
+    };
+    let served = others();
+    while began.elapsed() < time {
+        pause(Duration::from_millis(100));
+        // Those who were served are gone by now, or soon.
+        let now = || held().saturating_sub(before);
+        comes_true(PATIENCE, || now() == 0);
+        cost = cost.max(now());
+    }
+    let served = served + others();
     drop(begun);
     (cost, served)
 }
@@ -276,7 +291,9 @@ fn e4(kind: Kind, length: Length) -> Verdict {
             bytes / 1_000_000,
             milliseconds(without),
         ),
-        met: missing == 0 && bytes > 0 && (!long || p99 <= SLOWER * Duration::from_millis(5)),
+        met: missing == 0
+            && bytes > 0
+            && p99 <= SLOWER * Duration::from_millis(if long { 5 } else { 50 }),
     }
 }
 

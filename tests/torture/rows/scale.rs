@@ -13,6 +13,7 @@ use hdrhistogram::Histogram;
 
 use crate::crowd::{SLOWER, milliseconds, percentile, trip};
 use crate::proxy::{Kind, Proxy};
+use crate::rest::Rest;
 use crate::row::{Length, Row, Verdict, When, must_hold};
 use crate::support::{Backend, Forebay, Peer, Process, SOON, Start, eventually, pause};
 
@@ -20,7 +21,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "H1",
         what: "1,000 listeners and 10,000 backends are reloaded under load, 20 times (8 times at every commit)",
-        should: "each is applied and each client served; in the long run reading + applying ≤ 100 ms, no turn of a worker that takes it into use > 5 ms, p99.9 of round trips ≤ 10 ms more than without (a debug build: ten times that)",
+        should: "each is applied and each client served; reading + applying ≤ 100 ms, no turn of a worker that takes it into use > 5 ms, p99.9 of round trips ≤ 10 ms more than without (at every commit, and again for a debug build: ten times that)",
         when: When::Commit,
         peers: false,
         play: h1,
@@ -47,6 +48,9 @@ fn h2_a_million_sources_cost_bounded_memory_and_time() {
 }
 
 const LISTENERS: usize = 1000;
+
+/// Memory that may stay of the snapshots of any number of reloads.
+const SNAPSHOTS: u64 = 16 << 20;
 const BACKENDS: usize = 10;
 
 fn h1(_: Kind, length: Length) -> Verdict {
@@ -55,31 +59,37 @@ fn h1(_: Kind, length: Length) -> Verdict {
     let backend = Backend::echo();
     let start = Start::new(file(1, &backend)).variable("FOREBAY_LOG", "info,forebay::worker=debug");
     let mut forebay = start.start();
-    let sockets = forebay.sockets();
+    // What the first of such reloads takes is there before memory is compared.
+    let first = forebay.reload(&file(2, &backend)).outcome() == "applied";
+    let rest = Rest::of(&forebay).with_room(SNAPSHOTS);
     let (mut calm, _) = under_load(&forebay, || {
         pause(Duration::from_millis(500));
         true
     });
     // Written beforehand, for it is work too.
-    let files: Vec<String> = (2..2 + reloads).map(|weight| file(weight, &backend)).collect();
+    let files: Vec<String> = (3..3 + reloads).map(|weight| file(weight, &backend)).collect();
     let (mut busy, applied) = under_load(&forebay, || {
         files.iter().all(|file| {
             let status = forebay.reload(file);
             status.outcome() == "applied" && status.changes().len() == LISTENERS + 1
         })
     });
-    eventually(SOON, || backend.live() == 0 && forebay.sockets() == sockets);
+    eventually(SOON, || backend.live() == 0);
+    rest.expect_back(&forebay, "H1", 0);
     Proxy::stop(&mut forebay);
     let said = forebay.said();
-    let mut times: Vec<Duration> = times_in(&said, &["read_in=", "applied_in="]).collect();
+    let times = times_in(&said, &["read_in=", "applied_in="]);
+    let mut times: Vec<Duration> = times.skip(1).collect();
     let turns: Vec<Duration> = times_in(&said, &["turn="]).collect();
     let told = times.len() == reloads && turns.len() >= reloads;
     let turn = turns.into_iter().max().unwrap_or_default();
     let (time, calm, busy) =
         (percentile(&mut times, 50), per_mille(&mut calm), per_mille(&mut busy));
-    let stall = SLOWER * Duration::from_millis(5);
+    // A commit is played on a machine that has other things to do.
+    let slower = SLOWER * if long { 1 } else { 10 };
+    let stall = slower * Duration::from_millis(5);
     let fast =
-        time <= SLOWER * Duration::from_millis(100) && turn <= stall && busy <= calm + 2 * stall;
+        time <= slower * Duration::from_millis(100) && turn <= stall && busy <= calm + 2 * stall;
     Verdict {
         figure: format!(
             "{}; longest turn {}; p99.9 {}, {} without",
@@ -88,7 +98,7 @@ fn h1(_: Kind, length: Length) -> Verdict {
             milliseconds(busy),
             milliseconds(calm)
         ),
-        met: applied && told && (fast || !long),
+        met: first && applied && told && fast,
     }
 }
 

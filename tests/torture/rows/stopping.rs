@@ -17,7 +17,7 @@ pub const ROWS: &[Row] = &[
         name: "B5",
         what: "told to stop with 200 connections in the kernel's queue and more on their way, one a millisecond; \
                tcp_migrate_req=0; 4 workers (in the long run also 1 and 2)",
-        should: "0 of those who were connected are lost",
+        should: "everyone who was connected is served: 0 are lost, 0 reset late",
         when: When::Commit,
         peers: true,
         play: b5,
@@ -25,7 +25,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "B6",
         what: "told to stop beside 11 sessions: 10 go on and finish, one stays until the bound of 1.5 s",
-        should: "new ones refused, 10 finished, the other reset within 0.2 s of the bound (1 s at every commit), exit",
+        should: "new ones refused, 10 finished, the other reset within 0.2 s of the bound (a debug build: in one of 3 tries, and 1 s else), exit",
         when: When::Commit,
         peers: true,
         play: b6,
@@ -54,16 +54,17 @@ fn b5(kind: Kind, length: Length) -> Verdict {
     let sum = |count: fn(&Fates) -> usize| all.iter().map(count).sum::<usize>();
     let lost = sum(Fates::lost);
     let figure = format!(
-        "{} of {} in the queue lost, {} of {} later ones",
+        "{} of {} in the queue lost, {} of {} later ones, {} reset late",
         sum(Fates::lost_of_queue),
         all.len() * Fates::QUEUED,
         lost - sum(Fates::lost_of_queue),
         sum(Fates::connected) - all.len() * Fates::QUEUED,
+        sum(Fates::connected) - sum(Fates::served) - lost,
     );
     // One that never stopped, or took nobody, would have lost nobody either.
     let stopped =
         all.iter().all(|it| it.not_connected() > 0 && it.served() >= Fates::QUEUED + BEFORE);
-    Verdict { figure, met: lost == 0 && stopped }
+    Verdict { figure, met: sum(Fates::served) == sum(Fates::connected) && stopped }
 }
 
 fn stop_under_arrivals(kind: Kind, workers: usize) -> Fates {
@@ -99,7 +100,25 @@ fn stop_under_arrivals(kind: Kind, workers: usize) -> Fates {
 /// The bound of a drain.
 const BOUND: Duration = Duration::from_millis(1500);
 
-fn b6(kind: Kind, length: Length) -> Verdict {
+/// What it may be off by.
+const OFF: Duration = Duration::from_millis(200);
+
+fn b6(kind: Kind, _: Length) -> Verdict {
+    let tries = if cfg!(debug_assertions) { 3 } else { 1 };
+    let mut last = bounded(kind);
+    for _ in 1..tries {
+        // A busy machine makes it late; nothing else may be wrong in any try.
+        if !last.1.met || last.0 <= BOUND + OFF {
+            break;
+        }
+        last = bounded(kind);
+    }
+    let (after, verdict) = last;
+    Verdict { met: verdict.met && after <= BOUND + OFF, ..verdict }
+}
+
+/// When the one who stayed was reset, and what came of all.
+fn bounded(kind: Kind) -> (Duration, Verdict) {
     let backend = Backend::echo();
     let mut stage = Stage::new(kind);
     stage.start(&Setup { drain: Some(BOUND), ..Setup::before(&[backend.address()]) });
@@ -113,8 +132,7 @@ fn b6(kind: Kind, length: Length) -> Verdict {
     let end = stays.map_or(Ending::Never, |client| Side::of(&client).receive(0, 0).ending);
     let after = began.elapsed();
     let ended = comes_true(SOON, || stage.has_ended());
-    let late = Duration::from_millis(if length == Length::Long { 200 } else { 1000 });
-    let in_time = after + Duration::from_millis(200) >= BOUND && after <= BOUND + late;
+    let in_time = after + OFF >= BOUND && after <= BOUND + Duration::from_secs(1);
     let figure = format!(
         "{finished} of 10 finished, the other: {} after {:.2} s; new ones {}; {}",
         match end {
@@ -130,7 +148,7 @@ fn b6(kind: Kind, length: Length) -> Verdict {
         stage.expect_nothing_left("B6");
     }
     let met = asked == 11 && finished == 10 && end == Ending::Reset && in_time && refused && ended;
-    Verdict { figure, met }
+    (after, Verdict { figure, met })
 }
 
 /// True exactly when a new client does not get through: its SYN is dropped, or answered by a reset.
