@@ -20,6 +20,9 @@ mod state;
 mod watching;
 mod workers;
 
+use std::net::SocketAddr;
+use std::process::Command;
+
 use support::{Forebay, Peer};
 
 /// A file whose changes are noticed by SIGHUP alone.
@@ -53,4 +56,18 @@ fn served_by(forebay: &Forebay) -> String {
 fn say(client: &mut Peer) {
     client.send(b"hello");
     client.expect(b"hello");
+}
+
+/// What the kernel says of each socket that listens there: its backlog and its congestion control.
+#[track_caller]
+fn listening(address: SocketAddr) -> Vec<(u32, String)> {
+    let said = Command::new("ss").args(["-ltniH", "src", &address.to_string()]).output().unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    // State, what waits, backlog, addresses; then, in a line of its own, what TCP says.
+    let socket = |lines: &[&str]| {
+        let backlog = lines[0].split_whitespace().nth(2)?.parse().ok()?;
+        Some((backlog, lines[1].split_whitespace().next()?.to_owned()))
+    };
+    lines.chunks_exact(2).map(|lines| socket(lines).unwrap_or_else(|| panic!("{said}"))).collect()
 }
