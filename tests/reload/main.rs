@@ -16,7 +16,9 @@ mod listeners;
 mod refused;
 mod removed;
 mod settings;
+mod settling;
 mod state;
+mod upstream;
 mod watching;
 mod workers;
 
@@ -61,13 +63,19 @@ fn say(client: &mut Peer) {
 /// What the kernel says of each socket that listens there: its backlog and its congestion control.
 #[track_caller]
 fn listening(address: SocketAddr) -> Vec<(u32, String)> {
-    let said = Command::new("ss").args(["-ltniH", "src", &address.to_string()]).output().unwrap();
-    let said = String::from_utf8(said.stdout).unwrap();
+    sockets(&["-ltniH", "src", &address.to_string()])
+}
+
+/// Of each TCP socket that ss(8) shows: its second queue (of one that listens, the backlog) and its congestion control.
+#[track_caller]
+fn sockets(words: &[&str]) -> Vec<(u32, String)> {
+    let said = String::from_utf8(Command::new("ss").args(words).output().unwrap().stdout).unwrap();
     let lines: Vec<&str> = said.lines().collect();
-    // State, what waits, backlog, addresses; then, in a line of its own, what TCP says.
+    // State (where there are several), what waits to be read, what else waits or the backlog,
+    // addresses; then, in a line of its own, what TCP says.
     let socket = |lines: &[&str]| {
-        let backlog = lines[0].split_whitespace().nth(2)?.parse().ok()?;
-        Some((backlog, lines[1].split_whitespace().next()?.to_owned()))
+        let numbers = lines[0].split_whitespace().filter_map(|word| word.parse().ok());
+        Some((numbers.take(2).last()?, lines[1].split_whitespace().next()?.to_owned()))
     };
     lines.chunks_exact(2).map(|lines| socket(lines).unwrap_or_else(|| panic!("{said}"))).collect()
 }

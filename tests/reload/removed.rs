@@ -1,11 +1,19 @@
 //! A listener is removed while clients wait in its queue and more are on their way.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::quiet;
 use super::support::{
     Arrivals, Backend, Fates, Line, Netns, RIGHT, SOON, Start, WITHOUT_RIGHTS, root_or_left_out,
 };
+
+/// For so long the handshakes of an address that was removed are completed.
+const HANDSHAKES: Duration = Duration::from_millis(900);
+
+/// A SYN that comes while the address is away is dropped, and the client's kernel sends it again after
+/// one second, when the address is back: to the client it is a slow connect and no failed one. A third
+/// SYN would be sent after three.
+const SENT_AGAIN_ONCE: Duration = Duration::from_millis(2900);
 
 /// Clients that are connected before the reload, beside those in the queue.
 const BEFORE: usize = 300;
@@ -31,6 +39,7 @@ fn without_rights_it_is_the_same() {
     expect_nobody_lost(2, true, &WITHOUT_RIGHTS);
 }
 
+#[allow(clippy::print_stdout, reason = "what was measured is for whoever reads the run")]
 fn expect_nobody_lost(workers: usize, comes_back: bool, rights: &[&str]) {
     if root_or_left_out() {
         return;
@@ -50,21 +59,28 @@ fn expect_nobody_lost(workers: usize, comes_back: bool, rights: &[&str]) {
     let forebay = Start::new(with(&web)).under(&[&right.prefix(), rights].concat()).start();
     let address = forebay.address("web");
     let arrivals = Arrivals { before: BEFORE, after: 1700, patience: SOON / 2, late: SOON };
+    let mut away = Duration::ZERO;
     let change = || {
         let before = forebay.status();
+        let began = Instant::now();
         forebay.save(&with(""));
         forebay.signal(rustix::process::Signal::HUP);
         forebay.wake();
         if comes_back {
             forebay.status_after(&before).expect_applied();
             forebay.reload(&with(&web)).expect_applied();
+            away = began.elapsed();
         }
     };
     let fates = left.enter(|| arrivals.play(address, || forebay.freeze(), change));
     assert_eq!(fates.lost(), 0, "{fates:?}");
     assert!(fates.served() >= Fates::QUEUED + BEFORE, "{fates:?}");
     if comes_back {
+        assert!(away < HANDSHAKES, "it came back after {away:?}");
         assert_eq!(fates.not_connected(), 0, "{fates:?}");
+        let longest = fates.longest_connect();
+        assert!(longest < SENT_AGAIN_ONCE, "{longest:?}");
+        println!("away for {away:?}, the longest connect took {longest:?}");
     } else {
         assert!(fates.not_connected() > 0, "it never went away: {fates:?}");
     }
