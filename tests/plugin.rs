@@ -82,6 +82,18 @@ fn check(program: &Path, text: &str) -> Output {
 }
 
 #[test]
+fn each_example_is_short() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let files: Vec<PathBuf> =
+        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    for file in &files {
+        let lines = std::fs::read_to_string(file).unwrap().lines().count();
+        assert!(lines < 60, "{} has {lines} lines", file.display());
+    }
+    assert!(files.len() >= 3, "{files:?}");
+}
+
+#[test]
 fn the_balancer_of_the_example_prefers_backends_nearby() {
     let (far, near) = (naming_at("127.0.0.1", "far"), naming_at("127.0.0.2", "near"));
     let balance = "balance = { nearby = { networks = [\"127.0.0.2/32\"] } }";

@@ -18,20 +18,27 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use forebay::balance::{Ask, Balancer, Candidates, Member, Selector};
-use forebay::net::Address;
+use forebay::net::{Address, Peer as ClientPeer};
+use forebay::plugin::{Connection, Decision, Guard};
 use forebay::{Builder, config};
 use support::{Backend, Forebay, Peer, SOON, comes_true, eventually, pause};
 
-/// A worker that stands so long is told of within a second more.
+/// A worker that stands so long is told of within a second more: control looks twice a second, and
+/// begins to count at its first look.
 const STANDS: Duration = Duration::from_secs(2);
+const TOLD: Duration = Duration::from_millis(3500);
+
+/// Whoever looks every few milliseconds and comes so late is on a machine that is busy with other work.
+const LATE: Duration = Duration::from_millis(100);
 
 /// Enough for an answer, less than a worker may stand.
 const SHORT: Duration = Duration::from_millis(300);
 
-/// Clients from here find the policy asleep.
+/// Clients from here find the policy asleep, and those from there the guard.
 const CURSED: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2));
+const SUSPECT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 3));
 
-/// A policy that holds a worker up.
+/// A policy or a guard that holds a worker up.
 #[derive(Clone, Default)]
 struct Gate(Arc<(Mutex<Way>, Condvar)>);
 
@@ -54,6 +61,24 @@ impl Gate {
     fn is(&self, way: &Way) -> bool {
         *self.0.0.lock().unwrap() == *way
     }
+
+    /// Waits until it is open.
+    fn pass(&self) {
+        let mut way = self.0.0.lock().unwrap();
+        if *way == Way::Shut {
+            *way = Way::Held;
+        }
+        drop(self.0.1.wait_while(way, |way| *way != Way::Open).unwrap());
+    }
+}
+
+impl Guard for Gate {
+    fn decide(&self, connection: &Connection<'_>) -> Decision<'_> {
+        if matches!(connection.client, ClientPeer::Tcp(client) if client.ip() == SUSPECT) {
+            self.pass();
+        }
+        Decision::Allow
+    }
 }
 
 impl Balancer for Gate {
@@ -65,19 +90,15 @@ impl Balancer for Gate {
 impl Selector for Gate {
     fn pick(&self, ask: &Ask, _candidates: &dyn Candidates) -> Option<usize> {
         if ask.source == Some(CURSED) {
-            let mut way = self.0.0.lock().unwrap();
-            if *way == Way::Shut {
-                *way = Way::Held;
-            }
-            drop(self.0.1.wait_while(way, |way| *way != Way::Open).unwrap());
+            self.pass();
         }
         Some(0)
     }
 }
 
-/// What is logged in this process.
+/// What is logged in this process, each line with when it came.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+struct Log(Arc<Mutex<Vec<(Instant, String)>>>);
 
 impl Log {
     fn start() -> Self {
@@ -87,23 +108,48 @@ impl Log {
         log
     }
 
-    fn lines(&self, part: &str) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().filter(|line| line.contains(part)).map(str::to_owned).collect()
+    fn lines(&self, part: &str) -> Vec<(Instant, String)> {
+        let lines = self.0.lock().unwrap();
+        lines.iter().filter(|(_, line)| line.contains(part)).cloned().collect()
     }
 
-    fn stands(&self) -> Vec<String> {
+    fn stands(&self) -> Vec<(Instant, String)> {
         self.lines("a worker does not turn")
     }
 
-    fn turns_again(&self) -> Vec<String> {
+    fn turns_again(&self) -> Vec<(Instant, String)> {
         self.lines("turns again")
+    }
+
+    /// Waits until it is told for the `number`th time that a worker stands, here: with this client,
+    /// who came at `began`, at this work.
+    ///
+    /// A control thread that was late itself begins to count anew, so the bound holds for a machine on
+    /// which this thread is not late either.
+    #[track_caller]
+    fn expect_stands(&self, number: usize, began: Instant, work: &str, client: SocketAddr) {
+        let (mut looked, mut late) = (Instant::now(), false);
+        eventually(SOON, || {
+            late |= looked.elapsed() > LATE;
+            looked = Instant::now();
+            self.stands().len() == number
+        });
+        let (told, line) = self.stands().remove(number - 1);
+        let after = told - began;
+        assert!(after >= STANDS && (late || after <= TOLD), "told of after {after:?}: {line}");
+        let stood = line.split("stood_s=").nth(1).and_then(|it| it.split(' ').next());
+        let stood: f64 = stood.and_then(|it| it.parse().ok()).unwrap();
+        assert!((2.0..3.0).contains(&stood), "{line}");
+        let place = format!("at=\"{work}\" listener=\"web\" client=\"{client}\"");
+        assert!(line.contains("ERROR") && line.contains(&place), "{line}");
     }
 }
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        let line = String::from_utf8_lossy(bytes).into_owned();
+        self.0.lock().unwrap().push((Instant::now(), line));
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -125,12 +171,12 @@ fn local_client(path: &Path, time: Duration) -> Option<UnixStream> {
     is_answered(&mut client).then_some(client)
 }
 
-/// A client that holds up the worker that does not accept at the unix listener.
-fn hold_up(gate: &Gate, address: SocketAddr, path: &Path) -> (Peer, Instant) {
+/// A client from `source` that holds up the worker that does not accept at the unix listener.
+fn hold_up(gate: &Gate, source: IpAddr, address: SocketAddr, path: &Path) -> (Peer, Instant) {
     for _ in 0..64 {
         gate.set(Way::Shut);
         let began = Instant::now();
-        let mut cursed = Peer::connect_from(CURSED, address);
+        let mut cursed = Peer::connect_from(source, address);
         eventually(SOON, || gate.is(&Way::Held));
         if local_client(path, SHORT).is_some() {
             return (cursed, began);
@@ -154,15 +200,16 @@ fn a_worker_that_stands_is_told_of_once_and_the_others_go_on() {
     let text = format!(
         "runtime.workers = 2\n\
          listener.local = {{ address = 'unix:{}', pool = 'app' }}\n\
-         listener.web = {{ address = '127.0.0.1:0', pool = 'app' }}\n\
+         listener.web = {{ address = '127.0.0.1:0', pool = 'app', guards = ['door'] }}\n\
          pool.app = {{ backends = ['{}'], balance = 'gate' }}\n",
         path.display(),
         backend.address()
     );
     let config = config::parse(&text, "test.toml", &|_| None).config.unwrap();
-    let policy = gate.clone();
-    let running = Builder::new().balancer("gate", move |_| Ok(policy.clone())).start(config);
-    let running = running.unwrap();
+    let (policy, door) = (gate.clone(), Gate::default());
+    let guard = door.clone();
+    let builder = Builder::new().balancer("gate", move |_| Ok(policy.clone()));
+    let running = builder.guard("door", move |_| Ok(guard.clone())).start(config).unwrap();
     let tcp = |address| if let Address::Tcp(address) = address { Some(address) } else { None };
     let address = running.bound().into_iter().find_map(|bound| tcp(bound.address)).unwrap();
     // Spread over both workers, never worse than six to four.
@@ -170,13 +217,8 @@ fn a_worker_that_stands_is_told_of_once_and_the_others_go_on() {
     // Both sleep now, for longer than a worker may stand.
     assert!(!comes_true(STANDS + Duration::from_secs(1), || !log.stands().is_empty()));
 
-    let (mut cursed, began) = hold_up(&gate, address, &path);
-    let from = cursed.local();
-    eventually(SOON, || !log.stands().is_empty());
-    assert!(began.elapsed() >= STANDS, "{:?}", began.elapsed());
-    let line = log.stands().remove(0);
-    let place = format!("at=\"connect\" listener=\"web\" client=\"{from}\"");
-    assert!(line.contains("ERROR") && line.contains(&place), "{line}");
+    let (mut cursed, began) = hold_up(&gate, CURSED, address, &path);
+    log.expect_stands(1, began, "connect", cursed.local());
 
     let (mut well, mut held): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
     for mut client in clients.drain(..) {
@@ -202,6 +244,14 @@ fn a_worker_that_stands_is_told_of_once_and_the_others_go_on() {
     assert_eq!((log.stands().len(), log.turns_again().len()), (1, 1));
     cursed.ask(b"hello").expect("served in the end");
     drop((cursed, local));
+    eventually(SOON, || backend.live() == 0);
+
+    let (mut suspect, began) = hold_up(&door, SUSPECT, address, &path);
+    log.expect_stands(2, began, "guards", suspect.local());
+    door.set(Way::Open);
+    suspect.ask(b"hello").expect("served in the end");
+    eventually(SOON, || log.turns_again().len() == 2);
+    drop(suspect);
     running.drain();
     running.wait().unwrap();
 }

@@ -22,6 +22,7 @@ mod shutdown;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod upstream;
 mod verdict;
 mod watch;
 mod watchdog;
@@ -62,6 +63,8 @@ pub enum Failure {
     Listen(Vec<Refusal>),
     /// The choice of a plug-in is wrong.
     Plugin(Vec<Problem>),
+    /// Pools ask of their sockets what the kernel does not do.
+    Upstream(Vec<Problem>),
     /// A system call that everything depends on failed.
     System {
         /// What was attempted.
@@ -75,7 +78,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen(refusals) => lines(refusals, f),
-            Self::Plugin(problems) => lines(problems, f),
+            Self::Plugin(problems) | Self::Upstream(problems) => lines(problems, f),
             Self::System { what, error } => write!(f, "cannot {what}: {error}"),
         }
     }

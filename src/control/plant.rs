@@ -18,7 +18,7 @@ use super::resolve::LookedUp;
 use super::retire::Retiring;
 use super::shutdown::{Drain, Next};
 use super::sockets::{Bound, Listening, Sockets};
-use super::{Failure, capacity, resolve, verdict};
+use super::{Failure, capacity, resolve, upstream, verdict};
 use crate::config::{Config, Plan, Shutdown};
 use crate::health::Changed;
 use crate::model::{Model, Objects, Resolved, Snapshot, WORKERS_MAX, Wake};
@@ -60,6 +60,7 @@ impl Plant {
         let wake: Arc<dyn Wake> = Arc::clone(&fleet) as Arc<dyn Wake>;
         let epoch = Instant::now();
         let looked_up = resolve::unknown(&config, &registry, &Resolved::new());
+        upstream::check(&[], &config.pools)?;
         let mut listening = Listening::default();
         let prepared = listening.prepare(&config, workers).map_err(Failure::Listen)?;
         let mut objects = Objects::new(Arc::clone(&wake), epoch);
@@ -108,6 +109,7 @@ impl Plant {
         let counted = Counted::new(&self.objects, &self.resolved);
         let changes = plan.lines(Some(&counted));
         tracing::info!("plan: {}", plan.summary(Some(&counted)));
+        upstream::check(&self.config.pools, &config.pools)?;
         looked_up.tell();
         let mut resolved = looked_up.resolved;
         let all = resolve::wanted(&config);

@@ -100,6 +100,7 @@ impl<'a> Preparing<'a> {
         options: &ListenOptions,
     ) -> io::Result<(SocketId, Way)> {
         if let Some((place, sockets)) = self.find(listener, wanted) {
+            sockets.try_change(options)?;
             let more = join(sockets, options, self.workers)?;
             let way = match place {
                 Place::Listening(index) => Way::Stays { index, more },

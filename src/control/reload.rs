@@ -198,7 +198,7 @@ fn apply(read: Read, plant: &mut Plant) -> Outcome {
 fn problems(failure: Failure) -> Vec<Problem> {
     let unplaced = |text: String| Problem::error(None, text);
     match failure {
-        Failure::Plugin(problems) => problems,
+        Failure::Plugin(problems) | Failure::Upstream(problems) => problems,
         Failure::Listen(refusals) => {
             refusals.iter().map(|refusal| unplaced(refusal.to_string())).collect()
         }

@@ -127,19 +127,26 @@ impl Sockets {
         same_family && ours.port() == theirs.port() && (any || ours.ip() == theirs.ip())
     }
 
-    /// Sets on the open sockets what `options` say differently.
-    fn change(&mut self, options: ListenOptions) {
-        for socket in &self.sockets {
-            if let Err(error) = socket.change(&self.options, &options) {
-                tracing::warn!(
-                    listener = &*self.listener,
-                    address = %socket.address(),
-                    %error,
-                    "cannot change an option of an open socket; new sockets will have it",
-                );
-            }
+    /// Whether the open sockets can have `options`.
+    pub(super) fn try_change(&self, options: &ListenOptions) -> io::Result<()> {
+        match self.sockets.first() {
+            Some(socket) if self.options != *options => socket.try_change(&self.options, options),
+            Some(_) | None => Ok(()),
         }
-        self.options = options;
+    }
+
+    /// Sets on the open sockets what `options` say differently, or nothing of it.
+    fn change(&mut self, options: ListenOptions) {
+        let change = |socket: &Arc<ListeningSocket>| socket.change(&self.options, &options);
+        let Err(error) = self.sockets.iter().try_for_each(change) else {
+            return self.options = options;
+        };
+        // What could be done a moment ago on a socket that was thrown away.
+        let address = self.address();
+        tracing::error!(listener = &*self.listener, %address, %error, "cannot change its options");
+        for socket in &self.sockets {
+            let _ = socket.change(&options, &self.options);
+        }
     }
 }
 

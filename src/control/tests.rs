@@ -2,12 +2,14 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::events::Event;
 use super::plant::Plant;
+use super::resolve::LookedUp;
 use super::{Failure, Hooks, keep_serving, lock};
 use crate::balance::{Ask, Balancer, Candidates, Member, Selector};
 use crate::config;
@@ -130,6 +132,59 @@ fn control_is_started_anew_and_sessions_live_on() {
     exchange(&mut client).unwrap();
     drop(client);
     running.client();
+    running.stop();
+}
+
+#[test]
+fn counters_go_on_under_load_while_a_reload_comes_every_100_ms() {
+    let running = Running::start("round_robin", Registry::with_builtins());
+    let (done, served) = (AtomicBool::new(false), AtomicU64::new(0));
+    let counted = || {
+        let snapshot = lock(&running.plant).model().snapshot.load_full();
+        let view = snapshot.listeners.values().next().unwrap();
+        let pool = snapshot.pools.values().next().unwrap();
+        let all = [&view.listener.counters, &pool.pool.counters, &pool.members[0].backend.counters];
+        all.map(|it| [it.sessions.value(), it.bytes_up.value(), it.bytes_down.value()])
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !done.load(Relaxed) {
+                    drop(running.client());
+                    served.fetch_add(1, Relaxed);
+                }
+            });
+        }
+        for number in 0..15 {
+            std::thread::park_timeout(Duration::from_millis(100));
+            let mut plant = lock(&running.plant);
+            let mut config = plant.config().clone();
+            config.shutdown.timeout += Duration::from_secs(1);
+            plant.reload(config, LookedUp::default()).unwrap();
+            assert_eq!(plant.generation(), number + 2);
+        }
+        done.store(true, Relaxed);
+    });
+    let served = served.into_inner();
+    assert!(served > 100, "only {served}");
+    eventually("every session is counted once", || {
+        counted() == [[served, 4 * served, 4 * served]; 3]
+    });
+    running.stop();
+}
+
+#[test]
+fn limits_of_the_process_are_in_effect_after_a_reload() {
+    let running = Running::start("round_robin", Registry::with_builtins());
+    for (sessions, buffers) in [(7, 4096), (9, 1 << 20)] {
+        let mut plant = lock(&running.plant);
+        let mut config = plant.config().clone();
+        config.limits.max_connections = Some(sessions);
+        config.limits.buffers = Some(buffers);
+        plant.reload(config, LookedUp::default()).unwrap();
+        assert_eq!(plant.model().sessions.max(), sessions);
+        assert_eq!(plant.model().budget.most(), buffers);
+    }
     running.stop();
 }
 

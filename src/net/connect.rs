@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as Socket2, Type};
 
+use super::listen::set_congestion;
 use super::socket::set_buffers;
 use super::{Address, Keepalive, Socket, raw};
 
@@ -50,6 +51,23 @@ pub fn connect(address: &Address, options: &ConnectOptions, early: bool) -> io::
     }
 }
 
+/// Whether sockets may have this TCP_CONGESTION: tried on one that is thrown away.
+///
+/// # Errors
+/// What setsockopt(2) says.
+pub fn try_congestion(name: &str) -> io::Result<()> {
+    set_congestion(&Socket2::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?, name)
+}
+
+/// Whether connects can be made from this address: tried on a socket that is thrown away.
+///
+/// # Errors
+/// What bind(2) says.
+pub fn try_source(source: SocketAddr) -> io::Result<()> {
+    let domain = Domain::for_address(source);
+    bind_source(&Socket2::new(domain, Type::STREAM, Some(Protocol::TCP))?, source)
+}
+
 fn connect_tcp(address: SocketAddr, options: &ConnectOptions, early: bool) -> io::Result<Attempt> {
     let domain = Domain::for_address(address);
     let socket = Socket2::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
@@ -61,8 +79,7 @@ fn connect_tcp(address: SocketAddr, options: &ConnectOptions, early: bool) -> io
         set_buffers(SockRef::from(&socket), bytes)?;
     }
     if let Some(source) = options.source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
-        raw::set_bind_address_no_port(socket.as_fd())?;
-        socket.bind(&source.into())?;
+        bind_source(&socket, source)?;
     }
     if early {
         socket.set_tcp_quickack(false)?;
@@ -76,4 +93,9 @@ fn connect_tcp(address: SocketAddr, options: &ConnectOptions, early: bool) -> io
         }
         Err(error) => Err(error),
     }
+}
+
+fn bind_source(socket: &Socket2, source: SocketAddr) -> io::Result<()> {
+    raw::set_bind_address_no_port(socket.as_fd())?;
+    socket.bind(&source.into())
 }

@@ -1,5 +1,7 @@
 //! Listening sockets: bind, listen, accept, and leave an address without losing a handshake.
 
+mod options;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -9,33 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SocketFlags, acceptfrom_with};
-use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket as Socket2, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket as Socket2, Type};
 
-use super::{Address, Keepalive, Peer, Socket, raw};
-
-/// After this the kernel accepts a connection although its client has sent nothing (seconds).
-const DEFER_ACCEPT: i32 = 3;
-
-/// What listening sockets are made with.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ListenOptions {
-    /// listen(2) backlog.
-    pub backlog: u32,
-    /// TCP_DEFER_ACCEPT.
-    pub client_first: bool,
-    /// TCP_FASTOPEN queue length.
-    pub tcp_fastopen: Option<u32>,
-    /// SO_BINDTODEVICE.
-    pub interface: Option<String>,
-    /// IP_FREEBIND.
-    pub freebind: bool,
-    /// TCP_CONGESTION; inherited by what is accepted.
-    pub congestion: Option<String>,
-    /// Inherited by what is accepted.
-    pub keepalive: Option<Keepalive>,
-    /// Mode bits of a unix socket file.
-    pub mode: Option<u32>,
-}
+pub use self::options::ListenOptions;
+pub(super) use self::options::{keepalive_of, set_congestion};
+use super::{Address, Peer, Socket, raw};
 
 /// Who else may hold an address that is to be bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,11 +34,13 @@ pub struct ListeningSocket {
     /// True once a time to live of [`NEAREST`] was asked of segments. What was accepted since then has
     /// inherited that, until it is undone there.
     near: AtomicBool,
+    /// Mode bits that the umask left of a unix socket's file.
+    unasked_mode: u32,
 }
 
 impl ListeningSocket {
     fn new(socket: Socket2, address: Address) -> Self {
-        Self { socket, address, near: AtomicBool::new(false) }
+        Self { socket, address, near: AtomicBool::new(false), unasked_mode: 0 }
     }
 
     /// Binds `count` sockets to `address` (SO_REUSEPORT), none of which listens yet. A unix address
@@ -90,6 +72,23 @@ impl ListeningSocket {
         Ok(sockets)
     }
 
+    /// Whether [`change`](Self::change) can do this: tried on a socket that is thrown away, and on the
+    /// file of a unix socket by giving it the mode that it has.
+    ///
+    /// # Errors
+    /// What setsockopt(2) or chmod(2) says.
+    pub fn try_change(&self, from: &ListenOptions, to: &ListenOptions) -> io::Result<()> {
+        match &self.address {
+            Address::Unix(path) if from.mode != to.mode => options::try_mode(path),
+            Address::Unix(_) => Ok(()),
+            Address::Tcp(address) => {
+                let domain = Domain::for_address(*address);
+                let thrown_away = Socket2::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+                options::change_tcp(&thrown_away, from, to)
+            }
+        }
+    }
+
     /// Sets what differs between the options that it has and those that it is to have, as far as
     /// that can be done while it is open: not the interface. What has been accepted keeps its own.
     ///
@@ -100,36 +99,12 @@ impl ListeningSocket {
             self.listen(to.backlog)?;
         }
         match &self.address {
-            Address::Unix(path) => change_mode(path, from.mode, to.mode),
-            Address::Tcp(_) => self.change_tcp(from, to),
-        }
-    }
-
-    fn change_tcp(&self, from: &ListenOptions, to: &ListenOptions) -> io::Result<()> {
-        if from.congestion != to.congestion {
-            match &to.congestion {
-                Some(congestion) => self.socket.set_tcp_congestion(congestion.as_bytes())?,
-                None => self.socket.set_tcp_congestion(&default_congestion(&self.socket)?)?,
+            Address::Unix(path) if from.mode != to.mode => {
+                options::set_mode(path, to.mode.unwrap_or(self.unasked_mode))
             }
+            Address::Unix(_) => Ok(()),
+            Address::Tcp(_) => options::change_tcp(&self.socket, from, to),
         }
-        if from.keepalive != to.keepalive {
-            match to.keepalive {
-                Some(keepalive) => self.socket.set_tcp_keepalive(&keepalive_of(keepalive))?,
-                None => self.socket.set_keepalive(false)?,
-            }
-        }
-        if from.client_first != to.client_first {
-            let seconds = if to.client_first { DEFER_ACCEPT } else { 0 };
-            raw::set_defer_accept(self.socket.as_fd(), seconds)?;
-        }
-        if from.tcp_fastopen != to.tcp_fastopen {
-            let length = to.tcp_fastopen.unwrap_or(0);
-            raw::set_fastopen_queue(
-                self.socket.as_fd(),
-                i32::try_from(length).unwrap_or(i32::MAX),
-            )?;
-        }
-        Ok(())
     }
 
     /// Starts to listen.
@@ -257,42 +232,8 @@ fn tcp_socket(address: SocketAddr, options: &ListenOptions) -> io::Result<Socket
     if let Some(interface) = &options.interface {
         socket.bind_device(Some(interface.as_bytes()))?;
     }
-    if let Some(congestion) = &options.congestion {
-        socket.set_tcp_congestion(congestion.as_bytes())?;
-    }
-    if let Some(keepalive) = options.keepalive {
-        socket.set_tcp_keepalive(&keepalive_of(keepalive))?;
-    }
-    if options.client_first {
-        raw::set_defer_accept(socket.as_fd(), DEFER_ACCEPT)?;
-    }
-    if let Some(length) = options.tcp_fastopen {
-        raw::set_fastopen_queue(socket.as_fd(), i32::try_from(length).unwrap_or(i32::MAX))?;
-    }
+    options::change_tcp(&socket, &ListenOptions::default(), options)?;
     Ok(socket)
-}
-
-pub(super) fn keepalive_of(keepalive: Keepalive) -> TcpKeepalive {
-    TcpKeepalive::new()
-        .with_time(keepalive.idle)
-        .with_interval(keepalive.interval)
-        .with_retries(keepalive.count)
-}
-
-/// What a new socket has.
-fn default_congestion(like: &Socket2) -> io::Result<Vec<u8>> {
-    let fresh = Socket2::new(like.domain()?, Type::STREAM, Some(Protocol::TCP))?;
-    fresh.tcp_congestion()
-}
-
-fn change_mode(path: &Path, from: Option<u32>, to: Option<u32>) -> io::Result<()> {
-    match to {
-        Some(mode) if from != to => {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-        }
-        // What the umask left is not known any more.
-        Some(_) | None => Ok(()),
-    }
 }
 
 /// A file that is left of a socket nobody listens on any more is replaced; one that answers is not.
@@ -307,8 +248,12 @@ fn bind_unix(path: &Path, options: &ListenOptions) -> io::Result<ListeningSocket
         }
         other => other?,
     }
-    change_mode(path, None, options.mode)?;
-    Ok(ListeningSocket::new(socket, Address::Unix(path.to_path_buf())))
+    let mut socket = ListeningSocket::new(socket, Address::Unix(path.to_path_buf()));
+    socket.unasked_mode = std::fs::symlink_metadata(path)?.permissions().mode();
+    if let Some(mode) = options.mode {
+        options::set_mode(path, mode).inspect_err(|_| socket.unlink())?;
+    }
+    Ok(socket)
 }
 
 /// What is no socket is somebody's file, though connecting to it is refused too. The probe does not

@@ -15,7 +15,7 @@ mod raw;
 mod socket;
 
 pub use address::{Address, Keepalive};
-pub use connect::{Attempt, ConnectOptions, connect};
+pub use connect::{Attempt, ConnectOptions, connect, try_congestion, try_source};
 pub use listen::{Company, ListenOptions, ListeningSocket};
 pub use pipe::Pipe;
 pub use process::{

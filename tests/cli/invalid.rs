@@ -1,6 +1,8 @@
 //! An invalid configuration: 78, the report on stderr, nothing on stdout.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 
 use crate::program::*;
 
@@ -40,16 +42,28 @@ fn directory_for_a_file_is_78() {
     assert_eq!(code(&forebay("check -c /tmp")), 78);
 }
 
+/// Root reads everything, so it asks as somebody else, for whom the program lies beside the file.
 #[test]
 fn file_without_permission_is_78() {
     let file = File::new(SMALLEST);
-    std::fs::set_permissions(&file.path, std::fs::Permissions::from_mode(0o000)).unwrap();
-    if std::fs::read(&file.path).is_ok() {
-        return; // root reads everything
+    let directory = file.path.parent().unwrap();
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(directory, 0o755);
+    mode(&file.path, 0o000);
+    let mut command = bare(&format!("check -c {file}"));
+    if rustix::process::geteuid().is_root() {
+        let program = directory.join("forebay");
+        std::fs::copy(env!("CARGO_BIN_EXE_forebay"), &program).unwrap();
+        command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        command.arg(program).args(["check", "-c"]).arg(&file.path);
     }
-    let out = forebay(&format!("check -c {file}"));
-    assert_eq!(code(&out), 78);
-    assert!(text(&out.stderr).to_lowercase().contains("permission denied"));
+    let out = command.output().unwrap();
+    assert_eq!(code(&out), 78, "{out:?}");
+    let denied = format!("cannot read `{file}`: permission denied").to_lowercase();
+    assert!(text(&out.stderr).to_lowercase().contains(&denied), "{out:?}");
 }
 
 #[test]

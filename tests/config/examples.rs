@@ -92,3 +92,12 @@ fn is_shown(text: &str, path: &str, key: &Key) -> bool {
             })
     })
 }
+
+#[test]
+fn compose_waits_longer_than_the_shutdown_of_its_file() {
+    let compose = fs::read_to_string("docker/compose.yaml").unwrap();
+    let grace = compose.lines().find_map(|line| line.trim().strip_prefix("stop_grace_period:"));
+    let grace: u64 = grace.unwrap().trim().strip_suffix('s').unwrap().parse().unwrap();
+    let config = load(Path::new("docker/conf/forebay.toml"), &no_variables).config.unwrap();
+    assert!(Duration::from_secs(grace) > config.shutdown.timeout + config.shutdown.delay);
+}

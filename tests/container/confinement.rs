@@ -45,6 +45,21 @@ fn the_image_is_small() {
     assert!(size < SMALL, "{size} bytes");
 }
 
+/// What is not a directory, beside what the engine puts into every container to mount over.
+#[test]
+fn the_image_holds_the_program_and_one_file() {
+    let Some(engine) = Engine::found_or_left_out() else { return };
+    let image = Image::of_forebay(&engine);
+    let mounted_over =
+        [".dockerenv", "dev/console", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf"];
+    let files = image.files();
+    let own: Vec<&str> = files.lines().filter(|name| !mounted_over.contains(name)).collect();
+    let (files, directories): (Vec<&str>, Vec<&str>) =
+        own.into_iter().partition(|name| !name.ends_with('/'));
+    assert_eq!(files, ["etc/nsswitch.conf", "forebay"]);
+    assert_eq!(directories, ["dev/", "dev/pts/", "dev/shm/", "etc/", "proc/", "sys/"]);
+}
+
 #[test]
 fn it_runs_without_rights_on_a_root_that_cannot_be_written() {
     let Some(engine) = Engine::found_or_left_out() else { return };

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -80,6 +80,22 @@ impl<'e> Image<'e> {
     /// Its name there.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The names of all that a container of it holds, one a line and sorted; directories end in `/`.
+    #[track_caller]
+    pub fn files(&self) -> String {
+        let container = self.engine.docker(&["create", "--name", &own_name("export"), &self.name]);
+        let mut export = self.engine.command(&["export", &container]);
+        let mut export = export.stdout(Stdio::piped()).spawn().unwrap();
+        let mut list = Command::new("tar");
+        list.arg("-t").stdin(export.stdout.take().unwrap());
+        let names = said(run(list, PATIENCE));
+        assert!(export.wait().unwrap().success(), "it was not exported whole");
+        self.engine.remove(&["container", "rm", &container]);
+        let mut names: Vec<&str> = names.lines().collect();
+        names.sort_unstable();
+        names.join("\n")
     }
 
     /// Bytes of all its files.

@@ -60,6 +60,10 @@ fn a_memory_limit_holds_under_clients_that_do_not_read() {
     drop(clients);
     eventually(SOON * 3, || sending.live() == 0);
     expect_alive(&container, "after all have left");
+    // The listener that they filled accepts others.
+    let mut clients: Vec<Peer> =
+        (0..READERS).map(|_| Peer::connect_small(address, QUEUE)).collect();
+    clients.iter_mut().for_each(expect_bytes);
 }
 
 /// Sends a pattern for as long as it is taken, and counts it.

@@ -16,9 +16,14 @@ mod listeners;
 mod refused;
 mod removed;
 mod settings;
+mod settling;
 mod state;
+mod upstream;
 mod watching;
 mod workers;
+
+use std::net::SocketAddr;
+use std::process::Command;
 
 use support::{Forebay, Peer};
 
@@ -53,4 +58,24 @@ fn served_by(forebay: &Forebay) -> String {
 fn say(client: &mut Peer) {
     client.send(b"hello");
     client.expect(b"hello");
+}
+
+/// What the kernel says of each socket that listens there: its backlog and its congestion control.
+#[track_caller]
+fn listening(address: SocketAddr) -> Vec<(u32, String)> {
+    sockets(&["-ltniH", "src", &address.to_string()])
+}
+
+/// Of each TCP socket that ss(8) shows: its second queue (of one that listens, the backlog) and its congestion control.
+#[track_caller]
+fn sockets(words: &[&str]) -> Vec<(u32, String)> {
+    let said = String::from_utf8(Command::new("ss").args(words).output().unwrap().stdout).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    // State (where there are several), what waits to be read, what else waits or the backlog,
+    // addresses; then, in a line of its own, what TCP says.
+    let socket = |lines: &[&str]| {
+        let numbers = lines[0].split_whitespace().filter_map(|word| word.parse().ok());
+        Some((numbers.take(2).last()?, lines[1].split_whitespace().next()?.to_owned()))
+    };
+    lines.chunks_exact(2).map(|lines| socket(lines).unwrap_or_else(|| panic!("{said}"))).collect()
 }

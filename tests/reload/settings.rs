@@ -1,12 +1,13 @@
 //! Limits, lists, timeouts and socket options that change while the process runs.
 
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use super::support::{
     Backend, End, Forebay, Netns, Peer, SOON, Start, comes_true, eventually, root_or_left_out,
 };
-use super::{say, served_by, simple, visit};
+use super::{listening, say, served_by, simple, visit};
 
 #[test]
 fn a_raised_limit_lets_in_who_waits_and_a_lowered_one_cuts_nobody() {
@@ -112,23 +113,50 @@ fn the_size_of_buffers_and_the_use_of_splice_change_under_sessions() {
 #[test]
 fn options_of_an_open_socket_change() {
     let a = Backend::silent();
-    let forebay = Forebay::start(&simple(&[&a], "", ""));
+    let forebay = Forebay::start(&simple(&[&a], "backlog = 128", ""));
     let address = forebay.address("web");
+    let before = listening(address);
     let _talks = Peer::connect(address);
     eventually(SOON, || a.accepted() == 1);
-    let options = "client_first = true\nbacklog = 64\ntcp_fastopen = 16\ncongestion = \"reno\"";
+    let reno = before[0].1 == "reno";
+    let other = if reno { "cubic" } else { "reno" };
+    let options =
+        format!("client_first = true\nbacklog = 64\ntcp_fastopen = 16\ncongestion = \"{other}\"");
     let keepalive = "keepalive = { idle = \"7s\" }";
-    let status = forebay.reload(&simple(&[&a], options, keepalive)).expect_applied();
+    let status = forebay.reload(&simple(&[&a], &options, keepalive)).expect_applied();
     assert_eq!(status.address("web"), Some(address));
+    let sockets = listening(address);
+    assert_eq!(sockets, vec![(64, other.to_owned()); before.len()]);
     // A client that has sent nothing is not accepted any more (TCP_DEFER_ACCEPT).
     let mut silent = Peer::connect(address);
     assert!(!comes_true(Duration::from_millis(500), || a.accepted() > 1), "it was accepted");
     silent.send(b"x");
     eventually(SOON, || a.accepted() == 2);
-    forebay.reload(&simple(&[&a], "", "keepalive = false")).expect_applied();
+    forebay.reload(&simple(&[&a], "backlog = 128", "keepalive = false")).expect_applied();
+    assert_eq!(listening(address), before);
     let _silent = Peer::connect(address);
     eventually(SOON, || a.accepted() == 3);
-    assert!(!forebay.said().contains("cannot change"), "{}", forebay.said());
+}
+
+#[test]
+fn the_mode_of_a_socket_file_changes_and_comes_back_to_what_the_umask_left() {
+    let a = Backend::naming("a");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("local");
+    let file = |mode: &str| {
+        let path = path.display();
+        let local = format!("[listener.local]\naddress = \"unix:{path}\"\npool = \"app\"\n");
+        simple(&[&a], "", "") + &local + mode
+    };
+    let under_a_umask = ["sh", "-c", "umask 027; exec \"$@\"", "sh"];
+    let forebay = Start::new(file("mode = \"622\"")).under(&under_a_umask).start();
+    let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(), 0o622);
+    forebay.reload(&file("mode = \"600\"")).expect_applied();
+    assert_eq!(mode(), 0o600);
+    let status = forebay.reload(&file("")).expect_applied();
+    assert_eq!(status.changes()[0], "listener local: mode 0600 → by the umask");
+    assert_eq!(mode(), 0o750);
 }
 
 #[test]

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use super::support::{Backend, Forebay, SOON, Start, eventually};
 
-fn file(backend: &Backend, more: &str) -> String {
+pub(super) fn file(backend: &Backend, more: &str) -> String {
     format!("{more}\n{}", Forebay::simple(&[backend.address()], ""))
 }
 
 #[track_caller]
-fn expect_served_by(forebay: &Forebay, name: &str) {
+pub(super) fn expect_served_by(forebay: &Forebay, name: &str) {
     eventually(SOON, || super::served_by(forebay) == name);
 }
 
@@ -75,27 +75,45 @@ fn an_included_directory_is_watched() {
 
 /// As the kubelet lays out a mounted ConfigMap: the file is a link into `..data`, which is a link to
 /// a directory of its own for each version, replaced by a rename.
+fn publish(mount: &Path, version: &str, name: &str, text: &str) {
+    let directory = mount.join(version);
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join(name), text).unwrap();
+    symlink(version, mount.join("..data_tmp")).unwrap();
+    fs::rename(mount.join("..data_tmp"), mount.join("..data")).unwrap();
+    if version == "..1" {
+        symlink(Path::new("..data").join(name), mount.join(name)).unwrap();
+    }
+}
+
+/// Publishes three more versions, each of which is to be noticed.
+fn expect_swaps_noticed(forebay: &Forebay, mount: &Path, name: &str) {
+    let backends = ["a", "b"].map(Backend::naming);
+    for (turn, version) in ["..2", "..3", "..4"].into_iter().enumerate() {
+        publish(mount, version, name, &file(&backends[turn % 2], ""));
+        expect_served_by(forebay, ["a", "b"][turn % 2]);
+    }
+}
+
 #[test]
 fn the_symlink_swap_of_a_config_map_is_noticed() {
-    let backends = ["a", "b"].map(Backend::naming);
+    let first = Backend::naming("first");
     let mount = tempfile::tempdir().unwrap();
-    let publish = |version: &str, text: &str| {
-        let directory = mount.path().join(version);
-        fs::create_dir(&directory).unwrap();
-        fs::write(directory.join("app.toml"), text).unwrap();
-        symlink(version, mount.path().join("..data_tmp")).unwrap();
-        fs::rename(mount.path().join("..data_tmp"), mount.path().join("..data")).unwrap();
-    };
-    publish("..1", &Forebay::simple(&[backends[0].address()], ""));
-    symlink("..data/app.toml", mount.path().join("app.toml")).unwrap();
+    publish(mount.path(), "..1", "app.toml", &file(&first, ""));
     let include = format!("include = [\"{}/app.toml\"]\n", mount.path().display());
     let forebay = Start::new(include).start();
-    assert_eq!(super::served_by(&forebay), "a");
-    for (turn, version) in ["..2", "..3", "..4"].into_iter().enumerate() {
-        let (backend, name) = (&backends[(turn + 1) % 2], ["a", "b"][(turn + 1) % 2]);
-        publish(version, &Forebay::simple(&[backend.address()], ""));
-        expect_served_by(&forebay, name);
-    }
+    assert_eq!(super::served_by(&forebay), "first");
+    expect_swaps_noticed(&forebay, mount.path(), "app.toml");
+}
+
+#[test]
+fn the_file_itself_may_be_in_a_config_map() {
+    let first = Backend::naming("first");
+    const NAME: &str = "forebay.toml";
+    let lay_out = |mount: &Path, text: &str| publish(mount, "..1", NAME, text);
+    let forebay = Start::new(file(&first, "")).laid_out(lay_out).start();
+    assert_eq!(super::served_by(&forebay), "first");
+    expect_swaps_noticed(&forebay, forebay.directory(), NAME);
 }
 
 #[test]

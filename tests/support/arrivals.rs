@@ -2,7 +2,7 @@
 //! kernel's queue before, and whoever has connected is owed an answer.
 
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{End, Peer, SOON, eventually, pause};
@@ -39,11 +39,18 @@ pub struct Fates {
     lost: AtomicUsize,
     lost_of_queue: AtomicUsize,
     connected: AtomicUsize,
+    longest_connect_us: AtomicU64,
 }
 
 impl Arrivals {
-    /// Plays it: `freeze` stops the process without its knowledge, `change` lets it go on.
-    pub fn play(self, address: SocketAddr, freeze: impl FnOnce(), change: impl FnOnce()) -> Fates {
+    /// Plays it: `freeze` stops the process without its knowledge, `change` lets it go on, and is done
+    /// while clients go on coming.
+    pub fn play(
+        self,
+        address: SocketAddr,
+        freeze: impl FnOnce(),
+        change: impl FnOnce() + Send,
+    ) -> Fates {
         let fates = Fates::default();
         std::thread::scope(|scope| {
             freeze();
@@ -60,7 +67,7 @@ impl Arrivals {
                 assert!(began.elapsed() < SOON, "they do not get through: {fates:?}");
                 come();
             }
-            change();
+            scope.spawn(change);
             (0..self.after).for_each(|_| come());
         });
         fates
@@ -68,11 +75,14 @@ impl Arrivals {
 
     /// One client: whoever has connected is owed an answer, or late a reset.
     fn visit(self, address: SocketAddr, fates: &Fates, queued: Queued) {
+        let began = Instant::now();
         let Ok(stream) = TcpStream::connect_timeout(&address, self.patience) else {
             fates.not_connected.fetch_add(1, Ordering::SeqCst);
             return;
         };
         fates.connected.fetch_add(1, Ordering::SeqCst);
+        let took = u64::try_from(began.elapsed().as_micros()).unwrap();
+        fates.longest_connect_us.fetch_max(took, Ordering::SeqCst);
         let (began, mut client) = (Instant::now(), Peer::new(stream));
         let fate = match client.ask(b"hello") {
             Ok(()) => &fates.served,
@@ -109,6 +119,11 @@ impl Fates {
     /// Of those who waited in the queue, the lost ones.
     pub fn lost_of_queue(&self) -> usize {
         self.lost_of_queue.load(Ordering::SeqCst)
+    }
+
+    /// What the slowest of those who were connected waited for that.
+    pub fn longest_connect(&self) -> Duration {
+        Duration::from_micros(self.longest_connect_us.load(Ordering::SeqCst))
     }
 
     /// All who were connected.

@@ -38,6 +38,7 @@ pub struct Start {
     unread_log: bool,
     relative: bool,
     in_memory: bool,
+    lay_out: fn(&Path, &str),
 }
 
 /// A running forebay; dropping it kills it.
@@ -65,7 +66,16 @@ impl Start {
             unread_log: false,
             relative: false,
             in_memory: false,
+            lay_out: |directory, config| {
+                std::fs::write(directory.join("forebay.toml"), config).unwrap();
+            },
         }
+    }
+
+    /// With its file written into the directory in this way.
+    pub fn laid_out(mut self, lay_out: fn(&Path, &str)) -> Self {
+        self.lay_out = lay_out;
+        self
     }
 
     /// With its file under a relative name.
@@ -156,7 +166,7 @@ impl Start {
         let in_memory = self.in_memory.then(|| tempfile::tempdir_in("/dev/shm").ok()).flatten();
         let directory = in_memory.unwrap_or_else(|| tempfile::tempdir().unwrap());
         let file = directory.path().join("forebay.toml");
-        std::fs::write(&file, &self.config).unwrap();
+        (self.lay_out)(directory.path(), &self.config);
         let mut words = self.before;
         words.push(self.program.to_str().unwrap().to_owned());
         let mut command = Command::new(&words[0]);

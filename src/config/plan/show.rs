@@ -49,7 +49,7 @@ pub(super) fn percent(value: &u8) -> String {
 }
 
 pub(super) fn mode(value: &Option<u32>) -> String {
-    value.map_or_else(none, |mode| format!("{mode:04o}"))
+    value.map_or_else(|| "by the umask".to_owned(), |mode| format!("{mode:04o}"))
 }
 
 pub(super) fn count_or_off(value: &Option<u32>) -> String {
