@@ -4,9 +4,10 @@
 
 mod support;
 
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use support::{Backend, Forebay, Peer, SOON, Start, deaf_address, eventually, pause};
+use support::{Backend, End, Forebay, Pattern, Peer, SOON, Start, deaf_address, eventually, pause};
 
 /// Bounds of these tests; a busy machine may add to them, never take away.
 const BOUND: Duration = Duration::from_secs(1);
@@ -14,6 +15,16 @@ const SLACK: Duration = Duration::from_millis(500);
 
 fn with(backend: &Backend, pool: &str) -> Forebay {
     Start::new(Forebay::simple(&[backend.address()], pool)).sessions().start()
+}
+
+/// A backend that plays `script` and then tells whether its connection was reset.
+fn telling(script: impl Fn(&mut Peer) + Send + Sync + 'static) -> (Backend, Receiver<bool>) {
+    let (tells, told) = channel();
+    let backend = Backend::scripted(move |peer| {
+        script(peer);
+        let _ = tells.send(peer.is_reset(SOON));
+    });
+    (backend, told)
 }
 
 #[track_caller]
@@ -29,7 +40,10 @@ fn expect_reason(forebay: &Forebay, reason: &str) {
 
 #[test]
 fn an_idle_session_is_reset_on_both_sides() {
-    let backend = Backend::echo();
+    let (backend, told) = telling(|peer| {
+        peer.expect(b"hello");
+        peer.send(b"hello");
+    });
     let forebay = with(&backend, "timeout = { idle = \"1s\" }");
     let mut client = Peer::connect(forebay.address("web"));
     client.send(b"hello");
@@ -37,7 +51,7 @@ fn an_idle_session_is_reset_on_both_sides() {
     let began = Instant::now();
     client.expect_reset();
     expect_bound(began);
-    eventually(SOON, || backend.live() == 0);
+    assert!(told.recv_timeout(SOON).unwrap(), "the upstream was not reset");
     expect_reason(&forebay, "idle_timeout/relay");
 }
 
@@ -54,8 +68,8 @@ fn a_session_that_moves_bytes_in_one_direction_is_not_idle() {
 }
 
 #[test]
-fn a_half_closed_session_that_stands_still_is_reset() {
-    let backend = Backend::silent();
+fn a_half_closed_session_that_stands_still_is_reset_on_both_sides() {
+    let (backend, told) = telling(|peer| peer.expect_then_eof(b"hello"));
     let forebay = with(&backend, "timeout = { half_closed = \"1s\" }");
     let mut client = Peer::connect(forebay.address("web"));
     client.send(b"hello");
@@ -63,23 +77,41 @@ fn a_half_closed_session_that_stands_still_is_reset() {
     let began = Instant::now();
     client.expect_reset();
     expect_bound(began);
+    assert!(told.recv_timeout(SOON).unwrap(), "the upstream was not reset");
     expect_reason(&forebay, "half_closed_timeout/relay");
 }
 
 #[test]
-fn a_session_lives_no_longer_than_its_lifetime_even_if_it_moves_bytes() {
-    let backend = Backend::blasting();
+fn a_session_lives_no_longer_than_its_lifetime_even_if_it_moves_bytes_and_is_reset_on_both_sides() {
+    let (tells, told) = channel();
+    let backend = Backend::scripted(move |peer| {
+        let end = loop {
+            match peer.read_some(16) {
+                Ok(bytes) => drop(peer.send_pattern(Pattern::new(0), bytes.len() as u64)),
+                Err(end) => break end,
+            }
+        };
+        let _ = tells.send(end);
+    });
     let pool = "timeout = { lifetime = \"1s\", lifetime_jitter = \"0%\" }";
     let forebay = with(&backend, pool);
     let began = Instant::now();
     let mut client = Peer::connect(forebay.address("web"));
-    while client.read_some(64 * 1024).is_ok() {}
+    let byte = Pattern::new(0).piece(0, 1);
+    let end = loop {
+        if let Err(end) = client.ask(byte) {
+            break end;
+        }
+        // Nothing is on the way at the end, whose own reset would be taken for one of ours.
+        pause(BOUND / 20);
+    };
     expect_bound(began);
+    assert_eq!((end, told.recv_timeout(SOON).unwrap()), (Some(End::Reset), End::Reset));
     expect_reason(&forebay, "lifetime/relay");
 }
 
 #[test]
-fn all_attempts_together_take_no_longer_than_the_connect_deadline() {
+fn one_attempt_takes_no_longer_than_the_connect_timeout() {
     let (deaf, _held) = deaf_address();
     let config = Forebay::simple(&[deaf], "connect = { timeout = \"1s\", attempts = 1 }");
     let forebay = Start::new(config).sessions().start();
@@ -87,6 +119,20 @@ fn all_attempts_together_take_no_longer_than_the_connect_deadline() {
     Peer::connect(forebay.address("web")).expect_reset();
     expect_bound(began);
     expect_reason(&forebay, "connect_timeout/connect");
+}
+
+#[test]
+fn all_attempts_together_take_no_longer_than_the_connect_deadline() {
+    let deaf = [deaf_address(), deaf_address(), deaf_address(), deaf_address()];
+    // The third attempt is cut short, and there is no fourth.
+    let connect = "connect = { timeout = \"400ms\", attempts = 4, deadline = \"1s\" }";
+    let config = Forebay::simple(&deaf.each_ref().map(|(address, _)| *address), connect);
+    let forebay = Start::new(config).sessions().start();
+    let began = Instant::now();
+    Peer::connect(forebay.address("web")).expect_reset();
+    expect_bound(began);
+    let session = forebay.only_session();
+    assert_eq!((&*session.reason, session.attempts), ("connect_timeout/connect", 3));
 }
 
 #[test]
