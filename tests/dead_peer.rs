@@ -67,11 +67,23 @@ fn before(netns: &Netns, backend: &Backend) -> Forebay {
     Start::new(config).sessions().under(&netns.prefix()).start()
 }
 
+/// So often it is played where others have the machine meanwhile, who may add to a time.
+const TRIES: usize = 3;
+
 #[test]
 fn a_peer_that_dies_while_one_writes_on_is_found_at_dead_peer() {
     if root_or_left_out() || left_out(&["ip", "nft"]) {
         return;
     }
+    let mut times = Vec::new();
+    while times.last().is_none_or(|time| *time > DEAD.mul_f64(1.1)) {
+        assert!(times.len() < TRIES, "{times:?}");
+        times.push(last_found());
+    }
+}
+
+/// How long after its death the last of the peers is found, none of them too soon.
+fn last_found() -> Duration {
     let netns = Netns::new();
     let (tells, told) = channel();
     let client_tells = tells.clone();
@@ -97,10 +109,10 @@ fn a_peer_that_dies_while_one_writes_on_is_found_at_dead_peer() {
     let begins = Instant::now();
     netns.run(&["nft", LOSING]);
     let cut = Instant::now();
-    for _ in 0..2 * SESSIONS {
-        let at = told.recv_timeout(DEAD * 2).unwrap();
-        assert!(at >= cut + DEAD.mul_f64(0.9), "{:?} after the death", at - cut);
-        assert!(at <= begins + DEAD.mul_f64(1.1), "{:?} after the death", at - begins);
+    let found: Vec<Instant> =
+        (0..2 * SESSIONS).map(|_| told.recv_timeout(DEAD * 2).unwrap()).collect();
+    for at in &found {
+        assert!(*at >= cut + DEAD.mul_f64(0.9), "{:?} after the death", *at - cut);
     }
     for forebay in forebays {
         eventually(SOON, || forebay.sessions().len() == SESSIONS);
@@ -108,4 +120,5 @@ fn a_peer_that_dies_while_one_writes_on_is_found_at_dead_peer() {
             assert_eq!(session.reason, "dead_peer/relay");
         }
     }
+    found.into_iter().max().unwrap() - begins
 }
