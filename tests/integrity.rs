@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use sha2::{Digest, Sha256};
-use support::{Backend, End, Forebay, Pattern, Peer, SOON, SessionLine, Start, eventually, pause};
+use support::{
+    Backend, End, Forebay, Netns, Pattern, Peer, SOON, SessionLine, Start, eventually, left_out,
+    pause, root_or_left_out,
+};
 
 /// Bytes each way of one connection.
 const LENGTH: u64 = 8 << 20;
@@ -114,32 +117,48 @@ fn hash(pattern: Pattern) -> Option<(u64, Vec<u8>)> {
     Some((LENGTH, hash.finalize().to_vec()))
 }
 
+/// Room in each of the kernel's queues for all that lies unread (tcp(7), tcp_rmem and tcp_wmem).
+const ROOM: &str = "4096 16777216 16777216";
+
 #[test]
 fn what_lies_unread_when_the_upstream_resets_is_delivered_and_then_the_reset() {
+    if root_or_left_out() || left_out(&["ip", "sysctl"]) {
+        return;
+    }
+    let netns = Netns::new();
+    for queue in ["rmem", "wmem"] {
+        netns.run(&["sysctl", "-q", "-w", &format!("net.ipv4.tcp_{queue}={ROOM}")]);
+    }
+    let (pattern, seeds) = (Pattern::new(3), 20);
     for splice in ["never", "always"] {
         let (tells, told) = channel();
-        let backend = Backend::scripted(move |peer| {
-            let (acknowledged, pattern) = (fill(peer), Pattern::new(3));
-            let _ = tells.send((acknowledged, pattern));
-            peer.reset_when_closed();
+        let backend = netns.enter(|| {
+            Backend::scripted(move |peer| {
+                assert_eq!(peer.send_pattern(pattern, UNREAD), UNREAD);
+                peer.expect_acknowledged();
+                peer.close_with_reset();
+                let _ = tells.send(());
+            })
         });
-        let forebay = before(&backend, splice);
-        for seed in 0..20 {
-            let mut client = Peer::connect_small(forebay.address("web"), 32 * 1024);
-            let (acknowledged, pattern) = told.recv_timeout(SOON).unwrap();
-            read_slowly(&mut client, pattern, acknowledged, seed);
+        let config = Forebay::simple(&[backend.address()], "");
+        let forebay = Start::new(config).splice(splice).sessions().under(&netns.prefix()).start();
+        for seed in 0..seeds {
+            let connect = || Peer::connect_small(forebay.address("web"), 32 * 1024);
+            let mut client = netns.enter(connect);
+            told.recv_timeout(SOON).unwrap();
+            assert!(support::unread(client.stream()) < UNREAD / 10, "it is no slow client");
+            read_slowly(&mut client, pattern, seed);
+        }
+        eventually(SOON, || forebay.sessions().len() as u64 == seeds);
+        for session in forebay.sessions() {
+            assert_eq!((&*session.reason, session.bytes_down), ("upstream_reset/abort", UNREAD));
+            assert_eq!(session.spliced > 0, splice == "always", "{splice}: {session:?}");
         }
     }
 }
 
-/// Sends until the reader's side is full or UNREAD is on its way; what the proxy's kernel has taken.
-fn fill(peer: &mut Peer) -> u64 {
-    peer.within(Duration::from_millis(300));
-    let sent = peer.send_pattern(Pattern::new(3), UNREAD);
-    sent - support::unacknowledged(peer.stream())
-}
-
-fn read_slowly(client: &mut Peer, pattern: Pattern, least: u64, seed: u64) {
+/// Reads all that lay unread in random pieces with pauses between, and then meets the reset.
+fn read_slowly(client: &mut Peer, pattern: Pattern, seed: u64) {
     let mut random = Rng::with_seed(seed);
     let mut got = 0;
     let end = loop {
@@ -154,8 +173,7 @@ fn read_slowly(client: &mut Peer, pattern: Pattern, least: u64, seed: u64) {
             pause(Duration::from_millis(random.u64(..20)));
         }
     };
-    assert_eq!(end, End::Reset);
-    assert!(got >= least, "{got} of {least} acknowledged bytes");
+    assert_eq!((got, end), (UNREAD, End::Reset), "seed {seed}");
 }
 
 #[test]

@@ -62,6 +62,41 @@ fn a_source_lets_exactly_n_in_and_does_not_touch_another() {
     other.expect(b"!");
 }
 
+/// Waves against a rate, each against a full bucket: a program of its own.
+const BUCKETS: usize = 5;
+
+#[test]
+fn the_rate_of_a_listener_lets_exactly_n_in() {
+    let listener = format!("rate = \"{N}/h\"\nover = \"reject\"");
+    for _ in 0..BUCKETS {
+        expect_bucket(&listener);
+    }
+}
+
+#[test]
+fn the_rate_of_a_source_lets_exactly_n_in_and_does_not_touch_another() {
+    let listener = format!("per_source = {{ rate = \"{N}/h\" }}");
+    for _ in 0..BUCKETS {
+        let (_counting, forebay) = expect_bucket(&listener);
+        let source = "127.0.0.2".parse().unwrap();
+        Peer::connect_from(source, forebay.address("web")).expect(b"!");
+    }
+}
+
+/// All clients come at once, of whom N are let in whether or not the others still are; then nobody.
+#[track_caller]
+fn expect_bucket(listener: &str) -> (Counting, Forebay) {
+    let counting = Counting::start();
+    let forebay = Caps { listener: listener.to_owned(), ..Caps::default() }.start(&counting);
+    let held = all_at_once(forebay.address("web"), CLIENTS);
+    assert_eq!((held.len(), counting.accepted()), (N, N), "of {} clients", CLIENTS * THREADS);
+    drop(held);
+    eventually(SOON, || counting.live() == 0);
+    Peer::expect_rejection(forebay.address("web"));
+    assert_eq!(counting.accepted(), N);
+    (counting, forebay)
+}
+
 #[test]
 fn a_full_listener_lets_clients_wait_and_serves_all_in_the_end() {
     expect_all_served(&Caps { listener: format!("{}\nover = \"wait\"", cap()), ..Caps::default() });

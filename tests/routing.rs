@@ -9,9 +9,15 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::sync::mpsc::channel;
+use std::time::Instant;
 
 use rustix::process::Signal;
-use support::{Backend, Forebay, Peer, SOON, Start, eventually, refusing_address};
+use serde_json::{Value, json};
+use support::{
+    Backend, Forebay, Peer, SOON, SessionLine, Start, eventually, left_out, refusing_address,
+};
 
 fn source(last: u8) -> IpAddr {
     IpAddr::from([127, 0, 0, last])
@@ -284,16 +290,83 @@ fn a_client_that_sends_first_is_served_with_client_first() {
     }
 }
 
+/// A way of congestion control that this machine allows and that is not its default, if there is one.
+fn another_congestion() -> String {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap();
+    let default = read("tcp_congestion_control").trim().to_owned();
+    let allowed = read("tcp_allowed_congestion_control");
+    let other = allowed.split_whitespace().find(|name| *name != default);
+    other.map_or(default.clone(), str::to_owned)
+}
+
+/// What ss(8) says of sockets with this port of their own, a line each.
+fn ss(options: &str, port: u16) -> Vec<String> {
+    let output = Command::new("ss").args([options, "sport", "=", &port.to_string()]).output();
+    let said = String::from_utf8(output.unwrap().stdout).unwrap();
+    said.lines().map(str::to_owned).collect()
+}
+
 #[test]
 fn socket_options_of_a_listener_and_a_pool_are_taken() {
-    let backend = Backend::naming("in");
+    if left_out(&["ss"]) {
+        return;
+    }
+    let congestion = another_congestion();
+    let (tells, told) = channel();
+    let backend = Backend::scripted(move |peer| {
+        let _ = tells.send(peer.stream().peer_addr().unwrap().port());
+        peer.send(b"in\n");
+        let _ = peer.read_all();
+    });
     let forebay = Forebay::start(&format!(
         "[listener.web]\naddress = \"127.0.0.1:0\"\npool = \"app\"\ninterface = \"lo\"\n\
-         tcp_fastopen = true\nbacklog = 16\ncongestion = \"reno\"\n\
+         tcp_fastopen = true\nbacklog = 16\ncongestion = \"{congestion}\"\n\
          [listener.far]\naddress = \"192.0.2.1:0\"\npool = \"app\"\nfreebind = true\n\
-         [pool.app]\nbackends = [\"{}\"]\ncongestion = \"reno\"\nkeepalive = false\n",
+         [pool.app]\nbackends = [\"{}\"]\ncongestion = \"{congestion}\"\nkeepalive = false\n",
         backend.address()
     ));
-    assert_eq!(Peer::connect(forebay.address("web")).line().unwrap(), "in");
+    let mut client = Peer::connect(forebay.address("web"));
+    assert_eq!(client.line().unwrap(), "in");
     assert!(forebay.addresses("far")[0].starts_with("192.0.2.1:"));
+    let own = [forebay.address("web").port(), told.recv_timeout(SOON).unwrap()];
+    for port in own {
+        let sockets = ss("-tniHO", port);
+        let has = |line: &String| line.split_whitespace().any(|word| word == congestion);
+        assert!(sockets.len() == 1 && sockets.iter().all(has), "{congestion}: {sockets:#?}");
+    }
+    // Of a listening socket ss(8) shows the backlog as Send-Q.
+    let listening = ss("-tlnHO", own[0]);
+    let backlog = |line: &String| line.split_whitespace().nth(2) == Some("16");
+    assert!(!listening.is_empty() && listening.iter().all(backlog), "{listening:#?}");
+}
+
+#[test]
+fn the_log_tells_of_a_session_with_all_its_fields() {
+    let (refusing, _held) = refusing_address();
+    let backend = Backend::echo();
+    let pool = "balance = \"first\"";
+    let config = Forebay::simple(&[refusing, backend.address()], pool);
+    let forebay = Start::new(config).sessions().start();
+    let began = Instant::now();
+    let mut client = Peer::connect(forebay.address("web"));
+    let own = client.local().to_string();
+    client.send(b"question");
+    client.finish();
+    client.expect_then_eof(b"question");
+    forebay.only_session();
+    let most = began.elapsed().as_secs_f64() * 1e3;
+    let said = forebay.said();
+    let line = said.lines().find(|line| SessionLine::read(line).is_some()).unwrap();
+    let mut line: Value = serde_json::from_str(line).unwrap();
+    let mut take = |name| line.as_object_mut().unwrap().remove(name).unwrap();
+    assert!(take("worker").is_u64() && take("timestamp").as_str().unwrap().ends_with('Z'));
+    let [connect, duration] =
+        ["connect_ms", "duration_ms"].map(|name| take(name).as_f64().unwrap());
+    assert!(connect >= 0.0 && connect <= duration && duration <= most, "{connect}, {duration}");
+    let expected = json!({
+        "message": "session ended", "listener": "web", "client": own, "pool": "app",
+        "backend": backend.address().to_string(), "attempts": 2, "bytes_up": 8, "bytes_down": 8,
+        "spliced": 0, "reason": "finished/relay", "level": "DEBUG", "target": "forebay::session",
+    });
+    assert_eq!(line, expected);
 }

@@ -5,6 +5,7 @@
 mod support;
 
 use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -151,6 +152,54 @@ fn expect_nobody_lost(workers: usize, rights: &[&str]) {
     assert_eq!(fates.lost(), 0, "{fates:?}");
     assert!(fates.served() >= Fates::QUEUED + BEFORE, "{fates:?}");
     assert!(fates.not_connected() > 0, "it never stopped: {fates:?}");
+}
+
+#[test]
+fn a_session_that_outlives_the_deadline_is_reset_on_both_sides() {
+    let (tells, told) = channel();
+    let backend = Backend::scripted(move |peer| {
+        peer.expect(b"hello");
+        peer.send(b"hello");
+        let _ = tells.send(peer.is_reset(SOON));
+    });
+    let config = Forebay::simple(&[backend.address()], "");
+    let mut forebay = Forebay::start(&format!("[shutdown]\ntimeout = \"1s\"\n{config}"));
+    let mut client = Peer::connect(forebay.address("web"));
+    say(&mut client);
+    let began = Instant::now();
+    forebay.signal(Signal::TERM);
+    client.expect_reset();
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(told.recv_timeout(SOON).unwrap(), "the upstream was not reset");
+    assert_eq!(forebay.wait_exit(SOON), Exit::Code(0));
+}
+
+#[test]
+fn whoever_still_waits_for_a_permit_at_the_deadline_is_reset() {
+    for workers in [1, 4] {
+        let backend = Backend::echo();
+        let mut forebay = Forebay::start(&format!(
+            "[runtime]\nworkers = {workers}\n[shutdown]\ntimeout = \"1s\"\n\
+             [listener.web]\naddress = \"127.0.0.1:0\"\npool = \"app\"\n\
+             max_connections = 1\nover = \"wait\"\n[pool.app]\nbackends = [\"{}\"]\n",
+            backend.address()
+        ));
+        let mut client = Peer::connect(forebay.address("web"));
+        say(&mut client);
+        let mut waiting: Vec<Peer> =
+            (0..20).map(|_| Peer::connect(forebay.address("web"))).collect();
+        waiting.iter_mut().step_by(2).for_each(|waiter| waiter.send(b"hello"));
+        let began = Instant::now();
+        forebay.signal(Signal::TERM);
+        for waiter in &mut waiting {
+            waiter.expect_reset();
+            assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+        }
+        client.expect_reset();
+        assert_eq!(forebay.wait_exit(SOON), Exit::Code(0));
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+        assert_eq!(backend.accepted(), 1);
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The house as a test: floors, sizes, names, and where unsafe code and the runtime may stand.
+//! The house as a test: floors, sizes, names, what a module must never name, and where unsafe code and
+//! the runtime may stand.
 //!
 //! Every rule has a file in tests/tidy/ that breaks it and no other; its first line says where it
 //! pretends to stand.
@@ -43,6 +44,71 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Where the control plane's runtime and the arguments' parser may be named.
 const RUNTIME: &[(&str, &[&str])] =
     &[("tokio", &["control", "health", "discovery", "cli"]), ("clap", &["cli"])];
+
+/// What of other crates, and of modules that it may import, a module must never name outside its tests:
+/// sockets, clocks, logs, files, what blocks. What its own functions are called with is another matter.
+const NEVER: &[(&str, &[&str])] = &[
+    ("config", SOCKETS),
+    (
+        "balance",
+        &[
+            "std::net::TcpStream",
+            "socket2",
+            "rustix",
+            "mio",
+            "Instant::now",
+            "SystemTime::now",
+            "tracing",
+            "std::fs",
+        ],
+    ),
+    (
+        "wire",
+        &[
+            "std::net::TcpStream",
+            "std::net::UdpSocket",
+            "socket2",
+            "rustix",
+            "mio",
+            "std::fs",
+            "std::thread",
+            "Instant::now",
+            "tracing",
+        ],
+    ),
+    ("plugin", &["mio", "Instant::now"]),
+    (
+        "model",
+        &["std::net::TcpStream", "socket2", "rustix", "mio", "std::fs", "std::thread", "tracing"],
+    ),
+    (
+        "session",
+        &[
+            "std::net::TcpStream",
+            "socket2",
+            "rustix",
+            "mio",
+            "std::fs",
+            "std::thread",
+            "Instant::now",
+            "SystemTime::now",
+            "tracing",
+            "model::Snapshot",
+        ],
+    ),
+    ("worker", &["std::fs", "Mutex", "RwLock", "Condvar", "thread::sleep", "thread::park"]),
+];
+
+/// Every way to a socket.
+const SOCKETS: &[&str] = &[
+    "std::net::TcpStream",
+    "std::net::TcpListener",
+    "std::net::UdpSocket",
+    "std::os::unix::net",
+    "socket2",
+    "rustix",
+    "mio",
+];
 
 const FORBIDDEN_NAMES: &[&str] =
     &["utils", "util", "common", "helpers", "helper", "manager", "misc"];
@@ -92,7 +158,26 @@ fn every_rule_is_broken_by_its_example() {
         let broken: BTreeSet<&str> = violations(path, body).iter().map(|v| v.rule).collect();
         assert_eq!(broken, BTreeSet::from([*rule]));
     }
-    assert_eq!(rust_files(&directory).len(), RULES.len());
+    for (module, paths) in NEVER {
+        let text = std::fs::read_to_string(directory.join(format!("never/{module}.rs"))).unwrap();
+        let broken = violations(&format!("src/{module}/part.rs"), &text);
+        let whats: BTreeSet<&str> = broken.iter().map(|it| &*it.what).collect();
+        let expected = paths.iter().map(|path| never(module, path)).collect::<Vec<_>>();
+        assert_eq!(whats, expected.iter().map(String::as_str).collect());
+        assert!(broken.iter().all(|it| it.rule == "never"));
+    }
+    assert_eq!(rust_files(&directory).len(), RULES.len() + NEVER.len());
+}
+
+#[test]
+fn tests_may_name_what_their_module_must_never_name() {
+    let text =
+        "//! A part.\n#[cfg(test)]\nmod tests {\nfn now() { std::time::Instant::now(); }\n}\n";
+    assert_eq!(violations("src/balance/part.rs", text).len(), 0);
+    assert_eq!(
+        violations("src/balance/part.rs", &text.replace("cfg(test)", "doc(hidden)")).len(),
+        1
+    );
 }
 
 /// A broken rule.
@@ -124,7 +209,9 @@ fn rust_files(directory: &Path) -> Vec<PathBuf> {
 
 fn violations(path: &str, text: &str) -> Vec<Violation> {
     let syntax = syn::parse_file(text).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let mut reader = Reader { path, module: module_path(path), found: Vec::new() };
+    let module = module_path(path);
+    let is_test = module.iter().any(|name| name == "tests" || name == "simulation");
+    let mut reader = Reader { path, module, is_test, found: Vec::new() };
     reader.whole_file(text);
     reader.visit_file(&syntax);
     reader.found
@@ -143,6 +230,8 @@ fn module_path(path: &str) -> Vec<String> {
 struct Reader<'a> {
     path: &'a str,
     module: Vec<String>,
+    /// True exactly when what is being read is compiled for tests alone.
+    is_test: bool,
     found: Vec<Violation>,
 }
 
@@ -190,6 +279,9 @@ impl Reader<'_> {
         let (Some(target), own) = (resolved.first(), self.module.first()) else { return };
         let line = span.start().line;
         let own = own.cloned().unwrap_or_default();
+        if let Some(never) = self.names_what_is_never(&own, &resolved) {
+            self.report("never", line, never);
+        }
         let allowed = |table: &[(&str, &[&str])], key: &str, value: &str| {
             table.iter().find(|(name, _)| *name == key).map(|(_, all)| all.contains(&value))
         };
@@ -201,6 +293,16 @@ impl Reader<'_> {
         } else if allowed(RUNTIME, target, &own) == Some(false) {
             self.report("runtime", line, format!("{target} has no place here"));
         }
+    }
+
+    /// What is wrong with it if `names` holds a path that the module `own` must never name.
+    fn names_what_is_never(&self, own: &str, names: &[String]) -> Option<String> {
+        let (_, paths) = NEVER.iter().find(|(module, _)| *module == own && !self.is_test)?;
+        let holds = |path: &&&str| {
+            let path: Vec<&str> = path.split("::").collect();
+            names.windows(path.len()).any(|part| part == path)
+        };
+        paths.iter().find(holds).map(|path| never(own, path))
     }
 
     fn use_tree(&mut self, before: &[String], tree: &syn::UseTree) {
@@ -258,9 +360,12 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        let outside = self.is_test;
+        self.is_test |= item.attrs.iter().any(is_for_tests);
         self.module.push(item.ident.to_string());
         visit::visit_item_mod(self, item);
         self.module.pop();
+        self.is_test = outside;
     }
 
     fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
@@ -293,6 +398,16 @@ impl<'ast> Visit<'ast> for Reader<'_> {
             self.report("words", ident.span().start().line, format!("`{name}` says {word}"));
         }
     }
+}
+
+fn never(module: &str, path: &str) -> String {
+    format!("{module} must never name {path}")
+}
+
+/// True exactly when the attribute is `#[cfg(test)]`.
+fn is_for_tests(attribute: &syn::Attribute) -> bool {
+    attribute.path().is_ident("cfg")
+        && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
 }
 
 /// The words of a name in snake_case or CamelCase, in small letters.

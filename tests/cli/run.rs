@@ -46,6 +46,41 @@ fn proxy_needs_no_file() {
 }
 
 #[test]
+fn proxy_balances_over_all_its_backends() {
+    let directory = tempfile::tempdir().unwrap();
+    let ready = directory.path().join("ready");
+    let backends = [b"a", b"b"].map(|name| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let mut held = Vec::new();
+            for mut stream in listener.incoming().flatten() {
+                stream.write_all(name).unwrap();
+                held.push(stream);
+            }
+        });
+        address
+    });
+    let mut run = Running::start(&format!(
+        "proxy --listen 127.0.0.1:0 --to {} --to {} --ready-file {}",
+        backends[0],
+        backends[1],
+        ready.display()
+    ));
+    let text = run.ready(&ready);
+    let address = text.trim_end().split_once(' ').unwrap().1;
+    let mut clients: Vec<_> = (0..10).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let mut by = Vec::new();
+    for client in &mut clients {
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut name = [0];
+        client.read_exact(&mut name).unwrap();
+        by.extend(name);
+    }
+    assert_eq!(by.iter().filter(|&&name| name == b'a').count(), 5, "{by:?}");
+}
+
+#[test]
 fn address_in_use_is_1_and_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

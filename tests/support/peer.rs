@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sha2::{Digest, Sha256};
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -143,6 +144,15 @@ impl Peer {
     pub fn close_with_reset(&self) {
         // connect(2) to AF_UNSPEC is the one call that resets without closing (tcp(7)).
         rustix::net::connect_unspec(&self.stream).unwrap();
+    }
+
+    /// Waits, without reading or writing, until a reset comes, be it after a FIN; false if none comes in time.
+    pub fn is_reset(&self, within: Duration) -> bool {
+        let timeout = Timespec::try_from(within).unwrap();
+        // HUP and ERR come unasked.
+        let mut events = [PollFd::new(&self.stream, PollFlags::empty())];
+        let _ = poll(&mut events, Some(&timeout));
+        self.stream.take_error().unwrap().is_some()
     }
 
     /// Reads exactly these bytes, or panics.

@@ -45,13 +45,20 @@ fn a_silent_peer_is_dead_at_dead_peer() {
 }
 
 #[test]
-fn a_peer_that_dies_while_one_writes_on_is_found() {
-    let steps = (0..100).flat_map(|_| [Step::Write(1), Step::Pause(SECOND)]).collect();
-    let world = Setting::new(vec![Step::Pause(20 * SECOND), Step::Vanish], steps).run();
-    assert_eq!(world.cause(), Cause::DeadPeer);
-    // It is known only from the next look on that an answer was owed.
-    let (at, _) = world.ended.unwrap();
-    assert!(at > 50 * SECOND && at < 60 * SECOND, "found at {at}");
+fn a_peer_that_dies_while_one_writes_on_is_found_at_dead_peer() {
+    for pace in [SECOND / 20, SECOND / 4, SECOND, 5 * SECOND] {
+        for phase in 0..20 {
+            let writing =
+                (0..100 * SECOND / pace).flat_map(|_| [Step::Write(1), Step::Pause(pace)]);
+            let death = 20 * SECOND + phase * SECOND / 3;
+            let dying = vec![Step::Pause(death), Step::Vanish];
+            let world = Setting::new(dying, writing.collect()).run();
+            assert_eq!(world.cause(), Cause::DeadPeer);
+            let owed = world.links[0].borrow().sent;
+            assert!(owed >= death && owed <= death + pace + SECOND / 10, "owed since {owed}");
+            assert_about(world.ended.unwrap().0 - owed, 30 * SECOND);
+        }
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::beat::Beats;
 use super::end::Moment;
+use super::held::Left;
 use super::network::Counters;
 use super::oracle::{Kind, Violation};
 use super::script::Script;
@@ -90,6 +91,7 @@ impl Run {
         beats: &Beats,
     ) {
         let (mut now, mut turn) = (Moment::from_millis(1), Instant::now());
+        let mut left = Left::default();
         loop {
             let ready = wait(&slots, now);
             if !beats.one_stands() {
@@ -97,9 +99,11 @@ impl Run {
             }
             turn = Instant::now();
             for (slot, ready) in slots.iter_mut().zip(ready) {
-                if let Some((number, violations)) = slot.advance(now, ready) {
+                if let Some(played) = slot.advance(now, ready) {
+                    left.add(now, &played);
                     let mut outcome = outcome.lock().unwrap();
-                    outcome.note(number, violations);
+                    outcome.played += 1;
+                    outcome.note(played.number, played.violations);
                 }
                 if slot.is_free() && outcome.lock().unwrap().violations.len() < self.enough {
                     let number = next.fetch_add(1, Ordering::Relaxed);
@@ -108,7 +112,10 @@ impl Run {
                     }
                 }
             }
-            if slots.iter().all(Slot::is_free) {
+            for (number, violation) in left.held(now) {
+                outcome.lock().unwrap().note(number, vec![violation]);
+            }
+            if slots.iter().all(Slot::is_free) && left.is_empty() {
                 return;
             }
         }
@@ -117,7 +124,6 @@ impl Run {
 
 impl Outcome {
     fn note(&mut self, number: u64, violations: Vec<Violation>) {
-        self.played += 1;
         for violation in violations {
             if violation.kind == Kind::UntoldByTcp {
                 self.untold += 1;

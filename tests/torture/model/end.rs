@@ -59,6 +59,8 @@ pub struct Record {
     pub finished: bool,
     /// How the other's stream ended, once it has.
     pub seen: Option<Seen>,
+    /// True exactly when a reset was met after the other's FIN.
+    pub reset_after_fin: bool,
     /// It went away by its own will.
     pub left: Option<Left>,
     /// The first byte that was not the expected one.
@@ -135,6 +137,12 @@ impl End {
             && now >= self.slow_until
     }
 
+    /// True exactly when nothing but a reset lets it go on.
+    pub fn awaits_reset(&self) -> bool {
+        let fin_seen = self.record.seen == Some(Seen::Eof) && !self.record.finished;
+        self.part.awaits_reset && self.socket.is_some() && fin_seen && !self.reset_met
+    }
+
     /// Offers a wide window from here on, if it has chosen a small receive buffer.
     pub fn widen(&mut self) {
         if let (Some(socket), Some(0..WIDE)) = (&self.socket, self.part.receive_buffer) {
@@ -151,6 +159,10 @@ impl End {
         if self.write_left > 0 && self.blocked && !self.reset_met {
             wants |= PollFlags::OUT;
         }
+        if self.awaits_reset() {
+            // There is no urgent data, but with no interest at all it would not be looked at.
+            wants |= PollFlags::PRI;
+        }
         wants
     }
 
@@ -166,6 +178,9 @@ impl End {
                 self.blocked = false;
             }
             self.read(now);
+            if self.awaits_reset() && ready.intersects(PollFlags::ERR) {
+                self.met_reset();
+            }
         }
         self.play(now);
         let ended = match self.record.seen {
@@ -210,7 +225,7 @@ impl End {
 
     fn play(&mut self, now: Moment) {
         loop {
-            if self.socket.is_none() || self.reset_met {
+            if self.socket.is_none() || self.reset_met || self.awaits_reset() {
                 return;
             }
             if self.write_left > 0 {
@@ -289,6 +304,7 @@ impl End {
     /// The kernel reports a reset once; from here on a read of 0 is one. What has arrived is still read.
     fn met_reset(&mut self) {
         self.reset_met = true;
+        self.record.reset_after_fin = self.record.seen == Some(Seen::Eof);
         self.write_left = 0;
         self.deaf_until = Moment::ZERO;
         self.slow_until = Moment::ZERO;

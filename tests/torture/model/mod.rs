@@ -6,6 +6,7 @@ mod beat;
 pub mod changing;
 mod driver;
 mod end;
+mod held;
 mod line;
 mod network;
 mod oracle;

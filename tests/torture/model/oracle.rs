@@ -24,8 +24,10 @@ pub enum Kind {
     FalseReset,
     /// What had been acknowledged to the sender is delivered to a receiver that reads to the end.
     Lost,
-    /// Nothing stands still while both ends are willing.
+    /// Nothing stands still while both ends are willing, and a reset after a FIN is told too.
     Freeze,
+    /// Both sides are gone within a second after both ends are.
+    Held,
     /// Not a promise: a reset whose sequence number is past what the receiving kernel had room for is
     /// answered by a challenge ACK (RFC 5961), which Linux sends at most twice a second.
     UntoldByTcp,
@@ -63,7 +65,8 @@ fn judge_half(name: &str, from: &Record, to: &Record) -> Vec<Violation> {
     if to.seen == Some(Seen::Eof) && !complete {
         kinds.push(Kind::FalseEof);
     }
-    if to.seen == Some(Seen::Reset) && !may_reset(from, to) {
+    let reset = to.seen == Some(Seen::Reset) || to.reset_after_fin;
+    if reset && !may_reset(from, to) {
         kinds.push(Kind::FalseReset);
     }
     if to.seen.is_some() && to.got < due(from) {

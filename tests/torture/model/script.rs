@@ -38,6 +38,9 @@ pub struct Side {
     pub write_most: usize,
     /// The most bytes of one read(2).
     pub read_most: usize,
+    /// True exactly when it waits for a reset once the other's FIN has come, unless it has sent its own
+    /// FIN by then.
+    pub awaits_reset: bool,
     /// Seed of the sizes of single reads and writes.
     pub seed: u64,
 }
@@ -61,12 +64,16 @@ impl Script {
         let mut random =
             Rng::with_seed(seed.wrapping_add(number).wrapping_mul(0x2545_f491_4f6c_dd1d));
         let bulk = random.u32(..100) < 4;
-        Self {
-            number,
-            eager: random.u32(..3) == 0,
-            client: Side::random(&mut random, bulk),
-            upstream: Side::random(&mut random, bulk),
+        let eager = random.u32(..3) == 0;
+        let mut client = Side::random(&mut random, bulk);
+        let mut upstream = Side::random(&mut random, bulk);
+        // Both would wait for ever.
+        if random.bool() {
+            client.awaits_reset = upstream.resets_after_its_fin();
+        } else {
+            upstream.awaits_reset = client.resets_after_its_fin();
         }
+        Self { number, eager, client, upstream }
     }
 }
 
@@ -87,8 +94,14 @@ impl Side {
             receive_buffer: random.bool().then(|| size(random, 16 * 1024, 512 * 1024)),
             write_most: size(random, 1, 128 * 1024),
             read_most: size(random, 256, 128 * 1024),
+            awaits_reset: false,
             seed: random.u64(..),
         }
+    }
+
+    fn resets_after_its_fin(&self) -> bool {
+        let fin = self.steps.iter().position(|step| *step == Step::HalfClose);
+        fin.is_some_and(|fin| self.steps[fin..].contains(&Step::Reset))
     }
 }
 

@@ -7,6 +7,7 @@ use rustix::event::PollFlags;
 use socket2::{Domain, Socket, Type};
 
 use super::end::{End, Moment, Record};
+use super::held::Held;
 use super::oracle::{Kind, Violation, judge};
 use super::script::Script;
 use crate::support::Pattern;
@@ -47,6 +48,8 @@ struct Play {
     keys: [Pattern; 2],
     client: End,
     upstream: Option<End>,
+    /// The proxy's sockets.
+    sockets: Vec<Held>,
     gone: Option<Moment>,
     marks: [Mark; 2],
 }
@@ -87,11 +90,13 @@ impl Slot {
         }
         socket.connect(&self.front.into()).unwrap();
         let stream: TcpStream = socket.into();
+        let own = stream.local_addr().unwrap().port();
         let key = seed.wrapping_add(script.number).wrapping_mul(2);
         let keys = [Pattern::new(key), Pattern::new(key + 1)];
         let client = End::new(stream, &script.client, keys[0], keys[1]);
         let marks = [Mark::default(); 2];
-        self.play = Some(Play { script, keys, client, upstream: None, gone: None, marks });
+        let sockets = vec![Held { local: self.front.port(), remote: own }];
+        self.play = Some(Play { script, keys, client, upstream: None, sockets, gone: None, marks });
     }
 
     /// What is to be watched: the backend's listener or its connection, and the client's.
@@ -118,8 +123,8 @@ impl Slot {
         }
     }
 
-    /// Goes on; when the script is over, its number and the promises that were broken.
-    pub fn advance(&mut self, now: Moment, ready: Ready) -> Option<(u64, Vec<Violation>)> {
+    /// Goes on; when the script is over, what came of it.
+    pub fn advance(&mut self, now: Moment, ready: Ready) -> Option<Played> {
         let play = self.play.as_mut()?;
         play.accept(&self.backend);
         play.step(now, ready);
@@ -128,10 +133,20 @@ impl Slot {
             let story = "a second upstream connection for one client".to_owned();
             verdict.push(Violation { kind: Kind::Stray, story });
         }
-        let number = play.script.number;
-        self.play = None;
-        Some((number, verdict))
+        let play = self.play.take()?;
+        Some(Played { number: play.script.number, violations: verdict, sockets: play.sockets })
     }
+}
+
+/// What came of a script.
+#[derive(Debug)]
+pub struct Played {
+    /// Its number.
+    pub number: u64,
+    /// The promises that were broken.
+    pub violations: Vec<Violation>,
+    /// The proxy's sockets for it, which both ends have left.
+    pub sockets: Vec<Held>,
 }
 
 /// One of a slot's sockets.
@@ -157,8 +172,10 @@ pub struct Ready {
 impl Play {
     fn accept(&mut self, backend: &TcpListener) {
         if self.upstream.is_none()
-            && let Ok((stream, _)) = backend.accept()
+            && let Ok((stream, from)) = backend.accept()
         {
+            let remote = stream.local_addr().unwrap().port();
+            self.sockets.push(Held { local: from.port(), remote });
             let [up, down] = self.keys;
             self.upstream = Some(End::new(stream, &self.script.upstream, down, up));
         }
@@ -230,7 +247,7 @@ impl Play {
             let seen = Mark { since: mark.since, sent, got, back, ended, willing };
             // The other way round too: a sender is stuck whose receiver is gone and who is not told.
             let stuck = from.blocked && from.socket().is_some() && to.socket().is_none();
-            let due = willing && (sent > got || ended);
+            let due = willing && (sent > got || ended) || to.awaits_reset();
             if seen != *mark || !(due || stuck) {
                 *mark = Mark { since: now, ..seen };
             } else if now > mark.since + freeze {
