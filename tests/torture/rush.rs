@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::support::pause;
+use super::support::{SOON, eventually, pause};
+
+/// So many leave at once.
+const AT_ONCE: usize = 300;
 
 /// What came of them.
 #[derive(Debug, Default)]
@@ -59,10 +62,15 @@ pub fn rush(address: SocketAddr, clients: usize, within: Duration, come: impl Fn
 }
 
 impl Rush {
-    /// All leave at once, by a reset.
-    pub fn reset(self) {
-        for stream in &self.served {
-            SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
+    /// All leave by a reset, some at a time: the next once `left` says that so many are there no more. A
+    /// line is logged for each, and more at once than the log holds would be dropped.
+    pub fn reset(mut self, left: impl Fn(usize) -> bool) {
+        while !self.served.is_empty() {
+            let stay = self.served.len().saturating_sub(AT_ONCE);
+            for stream in self.served.drain(stay..) {
+                SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+            }
+            eventually(SOON, || left(stay));
         }
     }
 }

@@ -37,6 +37,9 @@ const WAITED: Duration = Duration::from_secs(40);
 /// How often all come while all backends are healthy: a machine that is busy in one of them serves less.
 const CALM: usize = 4;
 
+/// More sockets than this it has for sessions alone.
+const OTHERS: usize = 100;
+
 /// How often it is played at most: what the machine does in one part and not in the other is no peak.
 const TRIES: usize = 3;
 
@@ -68,8 +71,8 @@ fn storm(clients: usize, within: Duration) -> (f64, Verdict) {
     let come = || rush(forebay.address("web"), clients, within, || forebay.wake());
     let (mut last, mut steady, mut before) = (Rush::default(), 0.0_f64, 0);
     for _ in 0..CALM {
-        last.reset();
-        eventually(SOON, || crowds.iter().all(|crowd| crowd.live() == 0));
+        last.reset(|stay| forebay.sockets() <= 2 * stay + OTHERS);
+        eventually(SOON, || live(&crowds) == 0);
         forebay.freeze();
         let (seen, peak) = peak_during(|| accepted(&crowds), come);
         (last, steady) = (seen, peak.max(steady));
@@ -77,14 +80,15 @@ fn storm(clients: usize, within: Duration) -> (f64, Verdict) {
     }
     let all_before = before == CALM * clients;
     // That the backend is dead it learns from those who come: no probe is made meanwhile.
+    last.reset(|stay| forebay.sockets() <= 2 * stay + OTHERS);
+    eventually(SOON, || live(&crowds) == 0);
     forebay.freeze();
     drop(crowds.remove(0));
-    last.reset();
     let began = Instant::now();
     let (storm, peak) = return_of(addresses[0], &crowds, clients, come);
     let took = began.elapsed();
     let (served, firsts) = (storm.served.len(), storm.served.len() + storm.failed);
-    storm.reset();
+    storm.reset(|stay| forebay.sockets() <= 2 * stay + OTHERS);
     let told = comes_true(SOON, || forebay.sessions().len() >= before + firsts);
     let lost = forebay.said().contains("log lines dropped");
     assert!(told, "{} of {before} + {firsts}, lost: {lost}", forebay.sessions().len());
@@ -125,6 +129,10 @@ fn return_of(
             come()
         })
     })
+}
+
+fn live(crowds: &[Crowd]) -> usize {
+    crowds.iter().map(Crowd::live).sum()
 }
 
 fn accepted(crowds: &[Crowd]) -> Vec<usize> {
