@@ -45,6 +45,12 @@ fn the_promises_hold_with_splice_off() {
     assert_eq!((spliced, moved > 0), (0, true));
 }
 
+#[test]
+fn the_promises_hold_by_default() {
+    let (spliced, moved) = run("auto");
+    assert!(spliced > 0 && spliced < moved, "{spliced} of {moved} bytes were spliced");
+}
+
 /// Without a proxy between them the promises hold: the oracle asks nothing that TCP does not give.
 #[test]
 fn the_promises_hold_without_a_proxy() {
