@@ -5,6 +5,7 @@
 #
 #   sh tests/torture.sh         what every commit plays, about two minutes
 #   sh tests/torture.sh long    all of it, at its full length, with what would be released
+#   sh tests/torture.sh long F5 H3    these rows alone, written into the table that is there
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -14,7 +15,14 @@ envoy=$(sh tests/envoy.sh)
 build=
 [ "${1:-}" != long ] || build=--release
 
+length=${1:-}
+if [ $# -gt 1 ]; then
+    shift
+    FOREBAY_TORTURE_AGAIN=$(IFS=,; echo "$*")
+    export FOREBAY_TORTURE_AGAIN
+fi
+
 # shellcheck disable=SC2086  # no word where there is nothing
-PATH=$envoy:$PATH CI=true FOREBAY_TORTURE=${1:-} FOREBAY_TORTURE_TABLE=$PWD/docs/torture.md \
+PATH=$envoy:$PATH CI=true FOREBAY_TORTURE=$length FOREBAY_TORTURE_TABLE=$PWD/docs/torture.md \
     cargo test $build --all-features --test torture the_table_is_written -- --ignored --nocapture
 echo 'written: docs/torture.md'

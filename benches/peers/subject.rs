@@ -20,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// After this a proxy that was to be reloaded is told so again.
 const SAY_AGAIN: Duration = Duration::from_secs(2);
 
-/// What a worker of *forebay-spin* does.
-const SPIN: &str = "spin = \"50us\"";
+/// What a worker of *forebay-spin* does: it looks for more until the next exchange is due.
+const SPIN: &str = "spin = \"500us\"";
 
 /// Newer builds of HAProxy that root starts complain unless it is told to stay what it is.
 const KEEPS_ROOT: &str = "chroot /\n    uid 0";

@@ -38,12 +38,15 @@ use std::time::Instant;
 use case::{CASES, Case};
 use outcome::Outcome;
 use proxy::Kind;
-use row::Length;
+use row::{Length, Row, Verdict};
 use stage::Stage;
 use table::{Column, Times};
 
 /// Where to write the table; without it none is written.
 const TABLE: &str = "FOREBAY_TORTURE_TABLE";
+
+/// Names the rows, with commas between them, that alone are to be played.
+const AGAIN: &str = "FOREBAY_TORTURE_AGAIN";
 
 /// Held by whoever plays: what is played loads the machine, and is judged. What scripts leave in the
 /// kernel adds up, too, and short of TCP memory it resets connections that were closed well
@@ -77,6 +80,9 @@ fn every_proxy_plays_every_case() {
 fn the_table_is_written() {
     let _alone = alone();
     let path = std::env::var(TABLE).unwrap_or_else(|_| panic!("{TABLE} says where to"));
+    if let Ok(names) = std::env::var(AGAIN) {
+        return rows_are_played_again(&path, &names.split(',').collect::<Vec<_>>());
+    }
     let began = Instant::now();
     // Also before the long run, which plays nothing as shortly as a commit does.
     let set = Column::play(Kind::ALL[0], Length::Short);
@@ -91,10 +97,31 @@ fn the_table_is_written() {
     let times = Times { commit, whole: began.elapsed() };
     std::fs::write(path, table::text(&columns, times)).unwrap();
     expect_all_met(&columns[0].cases);
-    let unmet = row::all().zip(&columns[0].rows);
-    let unmet = unmet.filter(|(_, verdict)| verdict.as_ref().is_some_and(|it| !it.met));
-    assert_eq!(unmet.map(|(row, _)| row.name).collect::<Vec<_>>(), Vec::<&str>::new());
+    expect_rows_met(row::all().zip(&columns[0].rows));
     assert!(times.commit <= Times::COMMIT && times.whole <= Times::WHOLE, "{times:?}");
+}
+
+/// Plays these rows alone, on every proxy, and writes what came of them into the table that is there.
+fn rows_are_played_again(path: &str, names: &[&str]) {
+    let mut table = std::fs::read_to_string(path).unwrap();
+    let rows: Vec<&'static Row> = row::all().filter(|row| names.contains(&row.name)).collect();
+    assert_eq!(rows.len(), names.len(), "there are not all of {names:?}");
+    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| is_here(*kind)).collect();
+    let mut own = Vec::new();
+    for row in &rows {
+        let play = |kind: &Kind| (*kind, row.play(*kind, row::length()));
+        let mut seen: Vec<(Kind, Option<Verdict>)> = kinds.iter().map(play).collect();
+        table = table::with_row(&table, row, &seen);
+        own.push(seen.swap_remove(0).1);
+    }
+    std::fs::write(path, table::played_again(table, names)).unwrap();
+    expect_rows_met(rows.into_iter().zip(&own));
+}
+
+/// Panics unless Forebay did what it should in all that was played.
+fn expect_rows_met<'a>(rows: impl Iterator<Item = (&'static Row, &'a Option<Verdict>)>) {
+    let unmet = rows.filter(|(_, verdict)| verdict.as_ref().is_some_and(|it| !it.met));
+    assert_eq!(unmet.map(|(row, _)| row.name).collect::<Vec<_>>(), Vec::<&str>::new());
 }
 
 #[test]

@@ -76,9 +76,9 @@ pub fn text(columns: &[Column], times: Times) -> String {
     head(&mut text, columns, "case | what is played");
     for (number, case) in CASES.iter().enumerate() {
         text.push_str(&of_case(case));
-        cells(&mut text, columns, |column| {
-            let outcome = &column.cases[number];
-            Some((outcome.to_string(), case.should.is_met_by(outcome)))
+        cells(&mut text, |kind| {
+            let outcome = &of(columns, kind)?.cases[number];
+            Some(Some((outcome.to_string(), case.should.is_met_by(outcome))))
         });
     }
     text.push_str(FOOT);
@@ -86,11 +86,39 @@ pub fn text(columns: &[Column], times: Times) -> String {
     head(&mut text, columns, "row | what is played");
     for (number, row) in row::all().enumerate() {
         text.push_str(&of_row(row));
-        cells(&mut text, columns, |column| {
-            column.rows[number].as_ref().map(|it| (it.figure.clone(), it.met))
-        });
+        cells(&mut text, |kind| Some(of(columns, kind)?.rows[number].as_ref().map(seen)));
     }
     text + &times.text()
+}
+
+/// The document, with what this row came to on these proxies.
+pub fn with_row(document: &str, row: &Row, verdicts: &[(Kind, Option<Verdict>)]) -> String {
+    let start = of_row(row);
+    let mut new = start.clone();
+    cells(&mut new, |kind| {
+        let (_, verdict) = verdicts.iter().find(|(it, _)| *it == kind)?;
+        Some(verdict.as_ref().map(seen))
+    });
+    let name = format!("| {} ", row.name);
+    let same = |line: &&str| {
+        line.starts_with(&format!("{name}C |")) || line.starts_with(&format!("{name}N |"))
+    };
+    let old =
+        document.lines().find(same).unwrap_or_else(|| panic!("{} is not in the table", row.name));
+    document.replace(&format!("{old}\n"), &new)
+}
+
+/// The document, which says that these rows were played alone.
+pub fn played_again(document: String, names: &[&str]) -> String {
+    format!("{document}\n{} were played again by themselves: {}", names.join(", "), circumstances())
+}
+
+fn of(columns: &[Column], kind: Kind) -> Option<&Column> {
+    columns.iter().find(|column| column.kind == kind)
+}
+
+fn seen(verdict: &Verdict) -> (String, bool) {
+    (verdict.figure.clone(), verdict.met)
 }
 
 /// What stands before the cells of a case.
@@ -120,11 +148,10 @@ fn head(text: &mut String, columns: &[Column], first: &str) {
     text.push_str("\n|---|---|---|---|---|---|---|\n");
 }
 
-/// A cell for each proxy: what was seen and whether it is what should be.
-fn cells(text: &mut String, columns: &[Column], seen: impl Fn(&Column) -> Option<(String, bool)>) {
+/// A cell for each proxy: what was seen and whether it is what should be; none where it was not played.
+fn cells(text: &mut String, seen: impl Fn(Kind) -> Option<Option<(String, bool)>>) {
     for kind in Kind::ALL {
-        let column = columns.iter().find(|column| column.kind == kind);
-        let cell = match column.map(&seen) {
+        let cell = match seen(kind) {
             None => "not run".to_owned(),
             Some(None) => "–".to_owned(),
             Some(Some((seen, true))) => seen,

@@ -1,6 +1,6 @@
 //! What the proxy still holds of connections whose both ends are gone, as the kernel lists its sockets.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::end::Moment;
@@ -25,8 +25,19 @@ pub struct Held {
 /// Sockets that both ends have left, oldest first.
 #[derive(Debug, Default)]
 pub struct Left {
-    waiting: VecDeque<(Moment, u64, Vec<Held>)>,
+    waiting: VecDeque<Waiting>,
     looked: Moment,
+}
+
+/// Those of one script.
+#[derive(Debug)]
+struct Waiting {
+    since: Moment,
+    number: u64,
+    sockets: Vec<Held>,
+    /// Those that were there at the first look. Another connection may have the same ports a moment later,
+    /// but not the same inode.
+    seen: Option<Vec<(Held, u64)>>,
 }
 
 impl Left {
@@ -34,7 +45,8 @@ impl Left {
     pub fn add(&mut self, now: Moment, played: &Played) {
         // What the kernel does not tell of, nobody can let go for.
         if !played.violations.iter().any(|violation| violation.kind == Kind::UntoldByTcp) {
-            self.waiting.push_back((now, played.number, played.sockets.clone()));
+            let (number, sockets) = (played.number, played.sockets.clone());
+            self.waiting.push_back(Waiting { since: now, number, sockets, seen: None });
         }
     }
 
@@ -45,17 +57,24 @@ impl Left {
 
     /// The scripts of which something is still there though it had its time.
     pub fn held(&mut self, now: Moment) -> Vec<(u64, Violation)> {
-        let due = |(since, ..): &(Moment, u64, Vec<Held>)| now > *since + SOON;
-        if now < self.looked + EVERY || !self.waiting.front().is_some_and(due) {
+        if now < self.looked + EVERY || self.waiting.is_empty() {
             return Vec::new();
         }
         self.looked = now;
-        let sockets = sockets();
+        let listed = sockets();
+        let inode = |held: &Held| listed.get(held).map(|(inode, _)| (*held, *inode));
+        for it in self.waiting.iter_mut().filter(|it| it.seen.is_none()) {
+            it.seen = Some(it.sockets.iter().filter_map(inode).collect());
+        }
         let mut all = Vec::new();
-        while self.waiting.front().is_some_and(due) {
-            let Some((since, number, left)) = self.waiting.pop_front() else { break };
-            for held in left.into_iter().filter(|held| sockets.contains(held)) {
-                let story = format!("{held:?} since {since:?}, at {now:?}");
+        while let Some(Waiting { since, number, seen, .. }) =
+            self.waiting.pop_front_if(|it| now > it.since + SOON)
+        {
+            for (held, inode) in seen.unwrap_or_default() {
+                let Some((_, state)) = listed.get(&held).filter(|it| it.0 == inode) else {
+                    continue;
+                };
+                let story = format!("{held:?} since {since:?}, at {now:?}: {state}");
                 all.push((number, Violation { kind: Kind::Held, story }));
             }
         }
@@ -63,14 +82,16 @@ impl Left {
     }
 }
 
-/// The TCP sockets of the calling thread's namespace that a process holds (proc_net_tcp.txt).
-fn sockets() -> HashSet<Held> {
+/// The TCP sockets of the calling thread's namespace that a process holds, and what the kernel says of
+/// each: its inode, and its state, queues, timer and retransmissions (proc_net_tcp.txt).
+fn sockets() -> HashMap<Held, (u64, String)> {
     let text = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
     let socket = |line: &str| {
-        let mut words = line.split_whitespace().skip(1);
-        let [local, remote] = [port(words.next()?)?, port(words.next()?)?];
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let held = Held { local: port(words.get(1)?)?, remote: port(words.get(2)?)? };
         // One that is closed already, whatever the kernel still does with it, has no inode.
-        (words.nth(6)? != "0").then_some(Held { local, remote })
+        let inode = words.get(9)?.parse().ok().filter(|inode| *inode != 0)?;
+        Some((held, (inode, words.get(3..7)?.join(" "))))
     };
     text.lines().skip(1).filter_map(socket).collect()
 }
@@ -86,7 +107,7 @@ fn a_socket_is_listed_while_it_is_held() {
     let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let remote = listener.local_addr().unwrap().port();
     let held = Held { local: client.local_addr().unwrap().port(), remote };
-    assert!(sockets().contains(&held));
+    assert!(sockets().contains_key(&held));
     drop(client);
-    assert!(!sockets().contains(&held));
+    assert!(!sockets().contains_key(&held));
 }
