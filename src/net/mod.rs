@@ -8,6 +8,7 @@ mod stream;
 
 mod connect;
 mod listen;
+mod pages;
 mod pipe;
 mod process;
 #[allow(unsafe_code, reason = "the socket calls that rustix, socket2 and nix do not wrap")]
@@ -17,6 +18,7 @@ mod socket;
 pub use address::{Address, Keepalive};
 pub use connect::{Attempt, ConnectOptions, connect, try_congestion, try_source};
 pub use listen::{Company, ListenOptions, ListeningSocket};
+pub use pages::Pages;
 pub use pipe::Pipe;
 pub use process::{
     is_exhaustion, is_out_of_ports, memory, pin_to_cpu, raise_descriptor_limit,

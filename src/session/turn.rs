@@ -1,26 +1,52 @@
 //! What a worker lends to a session for one turn: time, scratch memory, buffers and pipes.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::Splice;
 use crate::model::Budget;
+use crate::net::Pages;
 
 /// Spare buffers that a worker keeps.
 const SPARE: usize = 16;
 
+/// What is less than such a part of a buffer (4 KiB of 64) has one of its own size: thousands who wait to
+/// be connected, each with its first request, cost what they sent.
+const SMALL: usize = 16;
+
 /// Bytes that one side would not take yet.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    bytes: Box<[u8]>,
+    memory: Memory,
     start: usize,
     end: usize,
     budget: Arc<Budget>,
 }
 
+/// Where they are.
+#[derive(Debug)]
+enum Memory {
+    /// As many as they are.
+    Exact(Box<[u8]>),
+    /// As many as any read may bring.
+    Pages(Pages),
+}
+
+impl Deref for Memory {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Exact(bytes) => bytes,
+            Self::Pages(pages) => pages,
+        }
+    }
+}
+
 impl Buffer {
     pub(super) fn waiting(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
+        &self.memory[self.start..self.end]
     }
 
     pub(super) fn sent(&mut self, count: usize) {
@@ -31,7 +57,7 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        self.budget.give(self.bytes.len() as u64);
+        self.budget.give(self.memory.len() as u64);
     }
 }
 
@@ -58,38 +84,44 @@ impl Buffers {
         }
     }
 
-    /// Makes sure that there is a buffer for what a read may bring. False: the budget is used up,
-    /// and nothing may be read that could not be passed on.
+    /// Makes sure that there is a buffer for what a read may bring. False: the budget is used up, or the
+    /// kernel has no memory, and nothing may be read that could not be passed on.
     pub(super) fn reserve(&mut self) -> bool {
         if self.free.is_empty() && self.budget.take(self.size as u64) {
-            self.free.push(self.make());
+            match Pages::new(self.size) {
+                Ok(pages) => self.free.push(self.buffer(Memory::Pages(pages), 0)),
+                Err(_) => self.budget.give(self.size as u64),
+            }
         }
         !self.free.is_empty()
     }
 
     /// Keeps `bytes`, at most as many as a buffer is large.
     pub(super) fn keep(&mut self, bytes: &[u8]) -> Box<Buffer> {
-        let mut buffer = self.free.pop().unwrap_or_else(|| {
+        let small = bytes.len() < self.size / SMALL && self.budget.take(bytes.len() as u64);
+        if !small && let Some(mut buffer) = self.free.pop() {
+            if let Memory::Pages(pages) = &mut buffer.memory {
+                pages[..bytes.len()].copy_from_slice(bytes);
+            }
+            (buffer.start, buffer.end) = (0, bytes.len());
+            return buffer;
+        }
+        if !small {
             // Not reserved: never refused all the same, since bytes that were read must not be lost.
             debug_assert!(false, "a buffer is reserved before bytes are read");
-            self.budget.take(self.size as u64);
-            self.make()
-        });
-        buffer.bytes[..bytes.len()].copy_from_slice(bytes);
-        buffer.start = 0;
-        buffer.end = bytes.len();
-        buffer
+            self.budget.take(bytes.len() as u64);
+        }
+        self.buffer(Memory::Exact(bytes.into()), bytes.len())
     }
 
     pub(super) fn give(&mut self, buffer: Box<Buffer>) {
-        if self.free.len() < SPARE && buffer.bytes.len() == self.size {
+        if self.free.len() < SPARE && buffer.memory.len() == self.size {
             self.free.push(buffer);
         }
     }
 
-    fn make(&self) -> Box<Buffer> {
-        let budget = Arc::clone(&self.budget);
-        Box::new(Buffer { bytes: vec![0; self.size].into_boxed_slice(), start: 0, end: 0, budget })
+    fn buffer(&self, memory: Memory, end: usize) -> Box<Buffer> {
+        Box::new(Buffer { memory, start: 0, end, budget: Arc::clone(&self.budget) })
     }
 }
 
@@ -130,4 +162,36 @@ pub struct Turn<'a, P> {
     pub pipes: &'a mut Pipes<P>,
     /// When pipes are used.
     pub splice: Splice,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Buffers;
+    use crate::model::Budget;
+
+    #[test]
+    fn what_is_small_costs_its_own_size_and_what_is_not_a_whole_buffer() {
+        let budget = Arc::new(Budget::new(1 << 20));
+        let mut buffers = Buffers::new(64 << 10, Arc::clone(&budget));
+        assert!(buffers.reserve());
+        let reserved = budget.used();
+        let small = buffers.keep(&[b'.'; 100]);
+        assert_eq!((small.waiting(), budget.used() - reserved), (&[b'.'; 100][..], 100));
+        buffers.give(small);
+        assert_eq!(budget.used(), reserved, "it is not kept for others, whose bytes may be more");
+        let large = buffers.keep(&[b'.'; 4096]);
+        assert_eq!((large.waiting().len(), budget.used()), (4096, reserved));
+    }
+
+    #[test]
+    fn what_is_small_has_the_reserved_buffer_where_the_budget_is_used_up() {
+        let budget = Arc::new(Budget::new(64 << 10));
+        let mut buffers = Buffers::new(64 << 10, Arc::clone(&budget));
+        assert!(buffers.reserve());
+        let small = buffers.keep(b"hello");
+        assert_eq!((small.waiting(), budget.used()), (&b"hello"[..], 64 << 10));
+        assert!(!buffers.reserve());
+    }
 }

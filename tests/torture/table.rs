@@ -110,7 +110,7 @@ pub fn with_row(document: &str, row: &Row, verdicts: &[(Kind, Option<Verdict>)])
 
 /// The document, which says that these rows were played alone.
 pub fn played_again(document: String, names: &[&str]) -> String {
-    format!("{document}\n{} were played again by themselves: {}", names.join(", "), circumstances())
+    format!("{document}\nPlayed again by themselves: {}; {}", names.join(", "), circumstances())
 }
 
 fn of(columns: &[Column], kind: Kind) -> Option<&Column> {
