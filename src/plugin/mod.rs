@@ -4,6 +4,8 @@
 //! selects it; [`Options`] reads its options and says of each wrong one where it stands. What a
 //! plug-in needs besides is exported here again. `examples/` has a whole program for each trait.
 
+#[cfg(test)]
+pub(crate) mod at_once;
 mod guard;
 mod observer;
 mod probe;

@@ -1,13 +1,13 @@
 //! When names are asked for again, on virtual time: it goes on only when every task waits.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, sleep};
 
 use super::*;
+use crate::plugin::at_once::AtOnce;
 use crate::plugin::{Finding, Found, Question};
 
 /// What a name server says, one after the other; the last again and again.
@@ -27,29 +27,10 @@ struct Script {
     start: Instant,
     /// When it was asked, in milliseconds from the start.
     asked: Mutex<Vec<u64>>,
-    /// Look-ups under way, and the most that there were.
-    now: AtomicUsize,
-    most: AtomicUsize,
+    at_once: AtOnce,
 }
 
 struct Scripted(Arc<Script>);
-
-/// One more look-up under way until it is dropped.
-struct UnderWay<'a>(&'a Script);
-
-impl<'a> UnderWay<'a> {
-    fn new(script: &'a Script) -> Self {
-        let now = script.now.fetch_add(1, SeqCst) + 1;
-        script.most.fetch_max(now, SeqCst);
-        Self(script)
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.now.fetch_sub(1, SeqCst);
-    }
-}
 
 impl Provider for Scripted {
     fn find<'a>(&'a self, _: &'a Question) -> Finding<'a> {
@@ -61,7 +42,7 @@ impl Provider for Scripted {
         };
         let said = *script.says.get(number).or(script.says.last()).unwrap();
         Box::pin(async move {
-            let _under_way = UnderWay::new(script);
+            let _under_way = script.at_once.enter();
             let answer = |good_for| {
                 let found = vec![Found::host([10, 0, 0, 1].into())];
                 Ok(Answer { found, good_for })
@@ -84,8 +65,7 @@ fn begin(says: &[Says], names: usize) -> (Arc<Script>, UnboundedReceiver<Event>)
         says: says.to_vec(),
         start: Instant::now(),
         asked: Mutex::default(),
-        now: AtomicUsize::new(0),
-        most: AtomicUsize::new(0),
+        at_once: AtOnce::default(),
     });
     let (events, told) = unbounded_channel();
     let at_once = Arc::new(Semaphore::new(AT_ONCE));
@@ -152,7 +132,7 @@ fn no_more_are_asked_at_once_than_may_be_and_everybody_has_a_turn() {
     play(async {
         let (script, mut told) = begin(&[Says::Nothing], ALL);
         sleep(Duration::from_secs(179)).await;
-        assert_eq!(script.most.load(SeqCst), AT_ONCE);
+        assert_eq!(script.at_once.most(), AT_ONCE);
         assert_eq!(script.asked.lock().unwrap()[..ALL].last(), Some(&120_000));
         let mut failed = 0;
         while let Ok(Event::LookedUp(_, answer)) = told.try_recv() {

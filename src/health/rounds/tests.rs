@@ -1,7 +1,6 @@
 //! When backends are probed, on virtual time: it goes on only when every task waits.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use tokio::runtime::Builder;
 
@@ -9,6 +8,7 @@ use super::*;
 use crate::config;
 use crate::model::{NoWaiters, Objects, Resolved};
 use crate::plugin::Measuring;
+use crate::plugin::at_once::AtOnce;
 
 /// What the probes of a script say, one after the other; the last again and again.
 const GOOD: Result<(), &str> = Ok(());
@@ -20,36 +20,17 @@ struct Script {
     says: &'static [Result<(), &'static str>],
     /// When each probe of an address began, in milliseconds from the start.
     begun: Mutex<HashMap<String, Vec<u64>>>,
-    /// Probes under way, and the most that there were.
-    now: AtomicUsize,
-    most: AtomicUsize,
+    at_once: AtOnce,
     start: Instant,
 }
 
 struct Scripted(Arc<Script>);
 
-/// One more probe under way until it is dropped.
-struct UnderWay<'a>(&'a Script);
-
-impl<'a> UnderWay<'a> {
-    fn new(script: &'a Script) -> Self {
-        let now = script.now.fetch_add(1, SeqCst) + 1;
-        script.most.fetch_max(now, SeqCst);
-        Self(script)
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.now.fetch_sub(1, SeqCst);
-    }
-}
-
 impl Probe for Scripted {
     fn measure<'a>(&'a self, target: &'a Target) -> Measuring<'a> {
         let number = self.0.note(&target.address.to_string());
         Box::pin(async move {
-            let _under_way = UnderWay::new(&self.0);
+            let _under_way = self.0.at_once.enter();
             target.wait_for("a word");
             sleep(self.0.takes).await;
             let says = self.0.says;
@@ -107,8 +88,7 @@ impl Bench {
             takes,
             says,
             begun: Mutex::default(),
-            now: AtomicUsize::new(0),
-            most: AtomicUsize::new(0),
+            at_once: AtOnce::default(),
             start,
         });
         let mut registry = Registry::with_builtins();
@@ -210,7 +190,7 @@ fn a_probe_that_never_ends_is_given_up_at_its_timeout() {
         let bench = Bench::new(Duration::MAX, &[GOOD], &file(1, probe));
         sleep(Duration::from_secs(2)).await;
         assert_eq!(bench.script.gaps(ADDRESS)[..5], [300; 5]);
-        assert_eq!(bench.script.most.load(SeqCst), 1);
+        assert_eq!(bench.script.at_once.most(), 1);
     });
 }
 
@@ -265,7 +245,7 @@ fn no_more_probes_are_under_way_than_may_be_and_everybody_has_a_turn() {
         let probe = "interval = '1s', timeout = '1s'";
         let bench = Bench::new(Duration::MAX, &[GOOD], &file(ALL, probe));
         sleep(Duration::from_secs(4)).await;
-        assert_eq!(bench.script.most.load(SeqCst), AT_ONCE);
+        assert_eq!(bench.script.at_once.most(), AT_ONCE);
         let told = bench.told();
         assert_eq!(told.len(), ALL);
         assert!(told.iter().all(|(_, why)| why == "timed out after 1s at a word"));
