@@ -11,10 +11,13 @@ use forebay::balance::{Balancer, RoundRobin, SourceHash};
 use forebay::config::{PerSource, Rate};
 use forebay::model::{Limit, NoWaiters, RateLimiter, Sources};
 
+#[path = "parts/ask.rs"]
+mod ask;
 #[path = "parts/choices.rs"]
 mod choices;
 
-use choices::{ask, candidate, member, policies};
+use ask::ask;
+use choices::{candidate, member, policies};
 
 fn picks(criterion: &mut Criterion) {
     for (name, policy) in policies() {

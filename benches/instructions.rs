@@ -7,54 +7,55 @@
 #![allow(missing_docs, clippy::disallowed_methods, reason = "the macros make modules and main")]
 
 use std::hint::black_box;
+use std::sync::Arc;
 
-use forebay::balance::{Candidate, Selector};
 use forebay::config::Loaded;
+use forebay::model::{Picked, PoolView};
 use forebay::plugin::Registry;
 use gungraun::{library_benchmark, library_benchmark_group, main};
 
-#[path = "parts/choices.rs"]
-mod choices;
+#[path = "parts/ask.rs"]
+mod ask;
 #[path = "parts/file.rs"]
 mod file;
+#[path = "parts/pool.rs"]
+mod pool;
 #[path = "parts/relay.rs"]
 mod relaying;
 #[path = "parts/sessions.rs"]
 mod sessions;
-/// The very file: nothing of the worker needs to be public for this.
+/// The very files: nothing of the worker needs to be public for this.
+#[path = "../src/worker/table.rs"]
+#[allow(dead_code, unused_imports, reason = "its tests come along and are not measured")]
+mod table;
 #[path = "../src/worker/wheel.rs"]
 #[allow(dead_code, unused_imports, reason = "its tests come along and are not measured")]
 mod wheel;
 
-use choices::{ask, candidate, member, policies};
+use ask::ask;
+use pool::pool_of_100;
 use relaying::{Relay, SCRATCH};
-use sessions::{SESSIONS, Table, full_table, full_wheel, next};
+use sessions::{Entry, SESSIONS, full_table, full_wheel, next};
+use table::{Key, Table};
 use wheel::Wheel;
 
 /// How often a short piece of work is done, so that what surrounds it does not show.
 const TIMES: u32 = 1_000;
 
-type Choice = (Box<dyn Selector>, Vec<Candidate>);
+type Sessions = (Table<Entry>, Vec<Key>);
 
-/// A pool of 100 backends.
-fn choice(name: &str) -> Choice {
-    let members: Vec<_> = (0..100).map(member).collect();
-    let policy = policies().into_iter().find(|policy| policy.0 == name);
-    let (_, policy) = policy.unwrap_or_else(|| unreachable!("there is no policy {name}"));
-    (policy.selector(&members), (0..100).map(candidate).collect())
-}
-
-#[library_benchmark(setup = choice)]
+#[library_benchmark(setup = pool_of_100)]
 #[bench::first("first")]
 #[bench::least_connections("least_connections")]
 #[bench::random_two("random_two")]
 #[bench::round_robin("round_robin")]
 #[bench::source_hash("source_hash")]
-fn pick((selector, candidates): Choice) -> Choice {
+fn pick(pool: Arc<PoolView>) -> Arc<PoolView> {
     for number in 0..TIMES {
-        black_box(selector.pick(black_box(&ask(number)), black_box(&candidates)));
+        let picked = pool.pick(black_box(&ask(number)), &[], black_box(0));
+        assert!(matches!(black_box(picked), Picked::Backend(..)));
     }
-    (selector, candidates)
+    pool
 }
 
 #[library_benchmark]
@@ -82,26 +83,26 @@ fn expire(mut wheel: Wheel) -> Wheel {
 
 #[library_benchmark]
 #[bench::all(full_table())]
-fn find(mut table: Table) -> Table {
+fn find((mut table, keys): Sessions) -> Sessions {
     let mut index = 0;
     for _ in 0..SESSIONS {
         index = next(index);
-        let found = table.get_mut(black_box(index)).filter(|entry| entry.0 == black_box(7));
-        black_box(found.map(|entry| entry.1[0] += 1));
+        black_box(table.get_mut(black_box(keys[index])).map(|entry| entry[0] += 1));
     }
-    table
+    (table, keys)
 }
 
 #[library_benchmark]
 #[bench::all(full_table())]
-fn replace(mut table: Table) -> Table {
+fn replace((mut table, mut keys): Sessions) -> Sessions {
     let mut index = 0;
     for _ in 0..SESSIONS {
         index = next(index);
-        let entry = table.try_remove(black_box(index));
+        let entry = table.remove(black_box(keys[index]));
+        keys[index] = table.next_key();
         black_box(entry.map(|entry| table.insert(black_box(entry))));
     }
-    table
+    (table, keys)
 }
 
 #[library_benchmark(setup = Relay::new)]
@@ -131,7 +132,7 @@ fn parse((text, registry): (String, Registry)) -> (Loaded, String, Registry) {
 
 library_benchmark_group!(name = balance, benchmarks = pick);
 library_benchmark_group!(name = timers, benchmarks = [arm, expire]);
-library_benchmark_group!(name = table, benchmarks = [find, replace]);
+library_benchmark_group!(name = entries, benchmarks = [find, replace]);
 library_benchmark_group!(name = relay, benchmarks = turns);
 library_benchmark_group!(name = config, benchmarks = parse);
-main!(library_benchmark_groups = [balance, timers, table, relay, config]);
+main!(library_benchmark_groups = [balance, timers, entries, relay, config]);

@@ -519,6 +519,25 @@ fn those_who_wait_are_let_go_on_as_soon_as_one_of_them_is_served() {
 }
 
 #[test]
+fn those_who_wait_go_on_with_who_is_back_though_another_is_still_dead() {
+    const CLIENTS: usize = 200;
+    let (one, held_one) = refusing_address();
+    let (other, _held) = refusing_address();
+    let config = simple(&[one, other], "when_down = { hold = \"1m\" }");
+    let forebay = Start::new(config).sessions().start();
+    let clients: Vec<Peer> = (0..CLIENTS).map(|_| Peer::connect(forebay.address("web"))).collect();
+    eventually(SOON, || forebay.said().matches("connect failed").count() >= CLIENTS);
+    drop(held_one);
+    let began = std::time::Instant::now();
+    let _back = again(one, "back");
+    for mut client in clients {
+        assert_eq!(client.line().as_deref(), Some("back"));
+    }
+    // At ten a second it would take 15.
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+
+#[test]
 fn who_has_waited_for_long_enough_is_refused() {
     let (forebay, _) = down("{ hold = \"700ms\" }", QUICK);
     let began = std::time::Instant::now();

@@ -13,7 +13,9 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use support::{Backend, Forebay, Peer, SOON, Start, deaf_address, eventually, refusing_address};
+use support::{
+    Backend, Forebay, Peer, SOON, Start, deaf_address, eventually, pause, refusing_address,
+};
 
 /// Before these backends, of which the first is asked first.
 fn before(backends: &[SocketAddr], connect: &str) -> Forebay {
@@ -76,6 +78,36 @@ fn the_first_to_answer_serves_though_the_second_fails() {
     assert_eq!(client.line().as_deref(), Some("late"));
     assert_eq!(forebay.said().matches("connect failed").count(), 1);
     drop(refusing);
+}
+
+#[test]
+fn a_second_that_was_given_up_takes_nobody_over() {
+    let (one, _held) = deaf_address();
+    let (other, held) = deaf_address();
+    let lines = "balance = \"first\"\neject = false\nwhen_down = { hold = \"1m\" }\n\
+                 connect = { timeout = \"1m\", deadline = \"1s\", hedge = \"50ms\" }";
+    let forebay = Start::new(Forebay::simple(&[one, other], lines)).sessions().start();
+    let sockets = forebay.sockets();
+    let (began, mut client) = (Instant::now(), Peer::connect(forebay.address("web")));
+    eventually(SOON, || forebay.sockets() == sockets + 3);
+    // Its SYN is sent again after a second: just when both were given up, and before the client is tried anew.
+    let listener: TcpListener = held.into_iter().next().unwrap().into();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let _ = stream.write_all(b"late\n");
+                let _ = std::io::copy(&mut stream.try_clone().unwrap(), &mut stream);
+            });
+        }
+    });
+    assert_eq!(client.line().as_deref(), Some("late"));
+    // With one and the same to the end.
+    while began.elapsed() < Duration::from_millis(2500) {
+        client.ask(b"still there?").unwrap();
+        pause(Duration::from_millis(10));
+    }
+    drop(client);
+    eventually(SOON, || forebay.sockets() == sockets);
 }
 
 #[test]

@@ -137,6 +137,18 @@ fn the_fallback_serves_when_no_backend_is_in_use_refuses_or_has_room() {
 }
 
 #[test]
+fn a_dead_backend_keeps_nobody_from_the_fallback_however_many_come() {
+    let spare = Backend::naming("spare");
+    let (dead, _held) = refusing_address();
+    let forebay = with_fallback(&format!("\"{dead}\""), &spare);
+    // More than a budget of retries would let through at once.
+    for number in 0..100 {
+        let line = Peer::connect(forebay.address("web")).line();
+        assert_eq!(line.as_deref(), Some("spare"), "client {number}");
+    }
+}
+
+#[test]
 fn deny_and_allow_are_judged_in_this_order() {
     let backend = Backend::naming("in");
     let forebay = Forebay::start(&format!(

@@ -1,9 +1,7 @@
-//! Policies, and the members, candidates and questions that they are asked with.
-
-use std::net::{IpAddr, Ipv4Addr};
+//! Policies, and the members and candidates that they choose among.
 
 use forebay::balance::{
-    Ask, Balancer, Candidate, First, LeastConnections, Member, RandomTwo, RoundRobin, SourceHash,
+    Balancer, Candidate, First, LeastConnections, Member, RandomTwo, RoundRobin, SourceHash,
 };
 
 pub(crate) fn policies() -> [(&'static str, Box<dyn Balancer>); 5] {
@@ -23,10 +21,4 @@ pub(crate) fn member(number: usize) -> Member {
 pub(crate) fn candidate(number: usize) -> Candidate {
     let active = u32::try_from(number * 7 % 11).unwrap_or(0);
     Candidate { weight: 1, active, limit: u32::MAX, usable: true }
-}
-
-pub(crate) fn ask(number: u32) -> Ask {
-    let number = number.wrapping_mul(2_654_435_761);
-    let source = IpAddr::V4(Ipv4Addr::from_bits(number));
-    Ask { source: Some(source), random: u64::from(number) << 32 | u64::from(number) }
 }

@@ -1,14 +1,13 @@
 //! What a full worker keeps of its sessions: their timers and their table.
 
-use slab::Slab;
-
+use crate::table::{Key, Table};
 use crate::wheel::Wheel;
 
 /// Sessions that a full worker has.
 pub(crate) const SESSIONS: usize = 10_000;
 
-/// The worker's table is a slab whose entries carry a generation; an entry is about this large.
-pub(crate) type Table = Slab<(u32, [u64; 48])>;
+/// About as large as an entry of the worker's table.
+pub(crate) type Entry = [u64; 48];
 
 pub(super) fn full_wheel() -> Wheel {
     let mut wheel = Wheel::new();
@@ -16,8 +15,12 @@ pub(super) fn full_wheel() -> Wheel {
     wheel
 }
 
-pub(crate) fn full_table() -> Table {
-    (0..SESSIONS).map(|at| (at, (7, [0; 48]))).collect()
+/// A full table, and the keys of its entries.
+pub(crate) fn full_table() -> (Table<Entry>, Vec<Key>) {
+    let mut table = Table::new();
+    (0..SESSIONS).for_each(|_| table.insert([0; 48]));
+    let keys = table.keys();
+    (table, keys)
 }
 
 /// The one whose turn it is after `index`: all come, far from each other.

@@ -16,7 +16,7 @@ use super::events::Event;
 use super::plant::Plant;
 use super::resolve::{self, AT_ONCE, How};
 use crate::model::{Resolved, Wanted};
-use crate::plugin::{Answer, Provider};
+use crate::plugin::{Answer, Problem, Provider};
 
 /// However short-lived an answer says it is, and however long.
 const SOONEST: Duration = Duration::from_secs(1);
@@ -64,14 +64,17 @@ impl LookUps {
         let mut before = std::mem::take(&mut self.tasks);
         for (wanted, how) in resolve::wanted(plant.config()) {
             let task = match before.remove(&wanted) {
-                Some((same, task)) if same == how => Some(task),
-                other => {
-                    let changed = other.is_some();
-                    other.into_iter().for_each(|(_, task)| task.abort());
-                    self.start(&wanted, &how, changed, plant)
-                }
+                Some((same, task)) if same == how => Some((how, task)),
+                other => match self.start(&wanted, &how, other.is_some(), plant) {
+                    Some(new) => {
+                        other.into_iter().for_each(|(_, task)| task.abort());
+                        Some((how, new))
+                    }
+                    // Better asked as before than not at all.
+                    None => other,
+                },
             };
-            self.tasks.extend(task.map(|task| (wanted, (how, task))));
+            self.tasks.extend(task.map(|task| (wanted, task)));
         }
         before.into_values().for_each(|(_, task)| task.abort());
         self.failing.retain(|wanted| self.tasks.contains_key(wanted));
@@ -84,8 +87,15 @@ impl LookUps {
         changed: bool,
         plant: &Plant,
     ) -> Option<AbortHandle> {
-        // It was built once before, when the file was checked.
-        let provider = plant.registry().build_provider(&how.resolver).ok()?;
+        // It could be made when the file was checked; what it needs may be gone since.
+        let tell = |problems: &Vec<Problem>| {
+            let (pool, host) = (&*wanted.pool, wanted.question.name());
+            for problem in problems {
+                tracing::error!(pool, host, %problem, "cannot make the resolver: it is looked up as before");
+            }
+        };
+        let made = plant.registry().build_provider(&how.resolver);
+        let provider = made.inspect_err(tell).ok()?;
         let interval = how.interval;
         let usual = self.resolved.get(wanted).map(|answer| next(answer, interval));
         let first = match usual {

@@ -4,9 +4,9 @@
 //! most to do. So retries are bounded by a share of the clients' own connects of the last seconds, and
 //! a few a second besides, so that a quiet pool may retry too.
 //!
-//! Who waits and has tried before tries again within the same budget. But one of them who is served shows
-//! that somebody is there again, so two more may try besides: those who wait go on as fast as they are
-//! served, and no faster.
+//! Who waits and has tried before looks again within the same budget, a retry for each look. But one of them
+//! who is served shows that somebody is there again, so two more may look besides: those who wait go on as
+//! fast as they are served, and no faster.
 //!
 //! It counts in two windows, the one of now and the one before. Threads that race may count one retry
 //! too many; none is bounded by it for good. It must never read a clock: `now` is an argument.
@@ -30,7 +30,7 @@ pub struct Retries {
     epoch: Instant,
     windows: [Window; 2],
     floor: RateLimiter,
-    /// So many more may try of those who wait.
+    /// So many more may look of those who wait.
     earned: AtomicU32,
 }
 
@@ -75,14 +75,14 @@ impl Retries {
         let _ = self.earned.fetch_update(Relaxed, Relaxed, more);
     }
 
-    /// A connect has failed: what is earned counts no more.
+    /// One who looked by what was earned has found nobody: it counts no more.
     pub fn failed_one(&self) {
         if self.earned.load(Relaxed) != 0 {
             self.earned.store(0, Relaxed);
         }
     }
 
-    /// True exactly when one more of those who wait may try for what others met, who is counted then.
+    /// True exactly when one more of those who wait may look for what others met, who is counted then.
     pub fn take_earned(&self) -> bool {
         self.earned.fetch_update(Relaxed, Relaxed, |earned| earned.checked_sub(1)).is_ok()
     }

@@ -181,6 +181,7 @@ impl<P> Half<P> {
             return 1;
         }
         if self.bulk
+            && turn.splice != Splice::Never
             && from.splices()
             && to.splices()
             && let Some(pipe) = turn.pipes.take()

@@ -21,6 +21,8 @@ pub(super) struct Buffer {
     memory: Memory,
     start: usize,
     end: usize,
+    /// What of the budget it has, in bytes.
+    charged: usize,
     budget: Arc<Budget>,
 }
 
@@ -57,11 +59,11 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        self.budget.give(self.memory.len() as u64);
+        self.budget.give(self.charged as u64);
     }
 }
 
-/// The buffers of one worker, each of one size and charged to the budget of the process.
+/// The buffers of one worker, charged to the budget of the process.
 #[derive(Debug)]
 pub struct Buffers {
     #[allow(clippy::vec_box, reason = "halves hold the box, so that an idle one is small")]
@@ -87,41 +89,50 @@ impl Buffers {
     /// Makes sure that there is a buffer for what a read may bring. False: the budget is used up, or the
     /// kernel has no memory, and nothing may be read that could not be passed on.
     pub(super) fn reserve(&mut self) -> bool {
-        if self.free.is_empty() && self.budget.take(self.size as u64) {
-            match Pages::new(self.size) {
-                Ok(pages) => self.free.push(self.buffer(Memory::Pages(pages), 0)),
-                Err(_) => self.budget.give(self.size as u64),
-            }
+        !self.free.is_empty() || self.make()
+    }
+
+    #[cold]
+    fn make(&mut self) -> bool {
+        if !self.budget.take(self.size as u64) {
+            return false;
         }
-        !self.free.is_empty()
+        let Ok(pages) = Pages::new(self.size) else {
+            self.budget.give(self.size as u64);
+            return false;
+        };
+        self.free.push(self.buffer(Memory::Pages(pages), 0, self.size));
+        true
     }
 
     /// Keeps `bytes`, at most as many as a buffer is large.
     pub(super) fn keep(&mut self, bytes: &[u8]) -> Box<Buffer> {
-        let small = bytes.len() < self.size / SMALL && self.budget.take(bytes.len() as u64);
-        if !small && let Some(mut buffer) = self.free.pop() {
-            if let Memory::Pages(pages) = &mut buffer.memory {
-                pages[..bytes.len()].copy_from_slice(bytes);
-            }
-            (buffer.start, buffer.end) = (0, bytes.len());
+        let count = bytes.len();
+        if count < self.size / SMALL && self.budget.take(count as u64) {
+            return self.buffer(Memory::Exact(bytes.into()), count, count);
+        }
+        if let Some(mut buffer) = self.free.pop()
+            && let Memory::Pages(pages) = &mut buffer.memory
+        {
+            pages[..count].copy_from_slice(bytes);
+            (buffer.start, buffer.end) = (0, count);
             return buffer;
         }
-        if !small {
-            // Not reserved: never refused all the same, since bytes that were read must not be lost.
-            debug_assert!(false, "a buffer is reserved before bytes are read");
-            self.budget.take(bytes.len() as u64);
-        }
-        self.buffer(Memory::Exact(bytes.into()), bytes.len())
+        // Never refused all the same: bytes that were read must not be lost.
+        debug_assert!(false, "a buffer is reserved before bytes are read");
+        self.buffer(Memory::Exact(bytes.into()), count, 0)
     }
 
+    /// Takes back one whose bytes are sent. What is of a size of its own, or of that of before, is not used again.
     pub(super) fn give(&mut self, buffer: Box<Buffer>) {
-        if self.free.len() < SPARE && buffer.memory.len() == self.size {
+        let of_size = matches!(&buffer.memory, Memory::Pages(pages) if pages.len() == self.size);
+        if of_size && self.free.len() < SPARE {
             self.free.push(buffer);
         }
     }
 
-    fn buffer(&self, memory: Memory, end: usize) -> Box<Buffer> {
-        Box::new(Buffer { memory, start: 0, end, budget: Arc::clone(&self.budget) })
+    fn buffer(&self, memory: Memory, end: usize, charged: usize) -> Box<Buffer> {
+        Box::new(Buffer { memory, start: 0, end, charged, budget: Arc::clone(&self.budget) })
     }
 }
 
@@ -193,5 +204,16 @@ mod tests {
         let small = buffers.keep(b"hello");
         assert_eq!((small.waiting(), budget.used()), (&b"hello"[..], 64 << 10));
         assert!(!buffers.reserve());
+    }
+
+    #[test]
+    fn one_of_a_size_of_its_own_is_never_used_again_though_a_reload_makes_that_the_size() {
+        let mut buffers = Buffers::new(64 << 10, Arc::new(Budget::new(1 << 20)));
+        assert!(buffers.reserve());
+        let old = buffers.keep(&[b'.'; 1000]);
+        buffers.resize(1000);
+        buffers.give(old);
+        assert!(buffers.reserve());
+        assert_eq!(buffers.keep(&[b'!'; 500]).waiting(), [b'!'; 500]);
     }
 }

@@ -11,7 +11,7 @@ use mio::unix::SourceFd;
 use super::Worker;
 use super::command::{Accepted, Command, Counted};
 use super::ears::{Retiring, Stop};
-use super::table::Entrance;
+use super::entry::Entrance;
 use super::token::About;
 use crate::config::Over;
 use crate::model::{Listener, ListenerView, SocketId, Work};

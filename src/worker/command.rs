@@ -10,7 +10,7 @@ use std::time::Instant;
 use arc_swap::ArcSwapOption;
 use mio::{Registry, Token, Waker};
 
-use super::table::{Entrance, Entry};
+use super::entry::{Entrance, Entry};
 use super::token::About;
 use crate::model::{Backend, ListenerView, Model, PoolView, SocketId, Wake};
 use crate::net::{ListeningSocket, Peer, Socket, Stream};

@@ -9,10 +9,11 @@ use mio::unix::SourceFd;
 
 use super::command::Accepted;
 use super::end::LOG;
+use super::entry::{Entry, Route};
 use super::hearing::Hearing;
 use super::hold::Aside;
-use super::table::{Entry, Route};
-use super::token::{About, Key};
+use super::table::Key;
+use super::token::About;
 use super::{Rounding, Worker};
 use crate::balance::Ask;
 use crate::model::{Backend, Permit, Picked, PoolView, Work};
@@ -58,7 +59,6 @@ impl Worker {
             id,
             accepted: accepted.at,
             connected: None,
-            generation: key.generation,
             answered: false,
             queued: false,
             parked: false,
@@ -156,7 +156,6 @@ impl Worker {
         let Some(entry) = self.table.get_mut(key) else { return };
         backend.counters.connect_failures.add(1);
         entry.route.pool.counters.connect_failures.add(1);
-        entry.route.pool.retries.failed_one();
         tracing::debug!(
             target: LOG,
             pool = &*entry.route.pool.name,
@@ -277,18 +276,17 @@ impl Route {
         loop {
             // Without a view the pool is not there any more.
             let Some(view) = self.view.clone() else { return Err(self.failed(Cause::NoBackend)) };
-            let refused = if self.attempts < self.most_attempts {
-                if self.is_retry(&view) && !self.may_retry(&view, now) {
-                    return Err(self.failed(Cause::ConnectFailed));
-                }
+            let retry = self.is_retry(&view);
+            let spent = self.attempts >= self.most_attempts;
+            let refused = if (retry || spent) && view.is_exhausted(self.tried(), now) {
+                Cause::ConnectFailed
+            } else if spent || (retry && !self.may_retry(&view, now)) {
+                return Err(self.failed(Cause::ConnectFailed));
+            } else {
                 match self.take(&view, ask, now) {
                     Ok(backend) => return Ok(backend),
                     Err(refused) => refused,
                 }
-            } else if view.is_exhausted(self.tried(), now) {
-                Cause::ConnectFailed
-            } else {
-                return Err(self.failed(Cause::ConnectFailed));
             };
             let Some(fallback) = view.fallback.clone() else {
                 return self.take_ejected(&view, ask, now).ok_or_else(|| self.failed(refused));
@@ -301,14 +299,14 @@ impl Route {
         }
     }
 
-    /// True exactly when it has made an attempt in this pool already, or anywhere before it waited.
+    /// True exactly when it has made an attempt in this pool already, since it waited if it did.
     fn is_retry(&self, view: &PoolView) -> bool {
-        self.comes_again() || self.attempts + view.connect.attempts > self.most_attempts
+        self.attempts + view.connect.attempts > self.most_attempts
     }
 
     /// True exactly when it may make one more attempt, which is counted then.
     fn may_retry(&self, view: &PoolView, now: u64) -> bool {
-        (self.comes_again() && view.pool.retries.take_earned()) || view.may_retry(now)
+        self.comes_again() || view.may_retry(now)
     }
 
     /// A candidate of this very pool, under its limits.
@@ -335,6 +333,9 @@ impl Route {
             return None;
         }
         let (backend, permit) = view.pick_ejected(ask, self.tried(), now)?;
+        if self.is_retry(view) && !self.may_retry(view, now) {
+            return None;
+        }
         self.adopt(view, backend, permit, now)
     }
 
@@ -349,7 +350,7 @@ impl Route {
         if self.pool_permit.is_none() {
             self.pool_permit = Some(self.pool.limit.acquire()?);
         }
-        if !self.is_retry(view) {
+        if !self.is_retry(view) && !self.comes_again() {
             view.pool.retries.note_first(now);
         }
         self.attempts += 1;

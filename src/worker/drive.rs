@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::token::Key;
+use super::table::Key;
 use super::{Rounding, Worker};
 use crate::plugin::{Cause, EndReason, Phase};
 use crate::session::{Turn, Want};

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use super::Worker;
-use super::table::Entry;
+use super::entry::Entry;
 use crate::model::{Backend, Ejection, Pool, Return};
 use crate::plugin::Cause;
 

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use super::Worker;
 use super::command::Whom;
-use super::table::Entry;
-use super::token::Key;
+use super::entry::Entry;
+use super::table::Key;
 use crate::plugin::{Cause, EndReason, SessionEvent, SessionFacts};
 
 /// The log's name for what happens with each session.

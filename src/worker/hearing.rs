@@ -9,7 +9,8 @@ use mio::Interest;
 use mio::unix::SourceFd;
 
 use super::Worker;
-use super::token::{About, Key};
+use super::table::Key;
+use super::token::About;
 use crate::net::Socket;
 use crate::plugin::{Cause, EndReason};
 use crate::session::{News, Who};

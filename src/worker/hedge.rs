@@ -8,9 +8,10 @@ use mio::unix::SourceFd;
 
 use super::Worker;
 use super::connect::Begun;
+use super::entry::Entry;
 use super::hearing::Hearing;
-use super::table::Entry;
-use super::token::{About, Key};
+use super::table::Key;
+use super::token::About;
 use crate::balance::Ask;
 use crate::model::{Backend, Permit, Picked};
 use crate::net::{Attempt, Socket, Stream as _};
@@ -151,6 +152,7 @@ impl Worker {
             return false;
         }
         entry.route.backend = Some((backend, permit));
+        entry.parked = false;
         entry.upstream_hearing = hearing;
         entry.session.connect_started(socket, until);
         self.arm(key);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::Worker;
 use super::hedge::Hedge;
-use super::token::Key;
+use super::table::Key;
 use crate::model::{Backend, Permit, Pool, PoolView, Ticket};
 use crate::plugin::{Cause, EndReason, Phase};
 
@@ -21,8 +21,8 @@ pub(super) struct Aside {
     bound: Option<(Instant, Cause)>,
     /// The right to wait, while it does.
     pub(super) held: Option<Permit>,
-    /// True exactly when it had made an attempt before it began to wait: those to come are retries.
-    pub(super) comes_again: bool,
+    /// By what right it looks again, if it had made an attempt before it began to wait.
+    pub(super) again: Option<Again>,
     /// When a second connect is to begin.
     pub(super) hedge_at: Option<Instant>,
     /// The second connect.
@@ -33,6 +33,18 @@ pub(super) struct Aside {
     pub(super) line_until: Option<Instant>,
 }
 
+/// By what right a session looks for an upstream that had made an attempt before it waited. It covers
+/// whatever it tries until it is served or has to wait anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// By none yet.
+    Unasked,
+    /// By one retry of its pool's budget.
+    Retry,
+    /// By what was earned when another one was served.
+    Earned,
+}
+
 impl Aside {
     pub(super) fn of(home: &Arc<Pool>) -> Box<Self> {
         let home = Arc::clone(home);
@@ -41,7 +53,7 @@ impl Aside {
             tried: Vec::new(),
             bound: None,
             held: None,
-            comes_again: false,
+            again: None,
             hedge_at: None,
             hedge: None,
             ticket: None,
@@ -72,6 +84,8 @@ impl Worker {
             return false;
         }
         let Some(entry) = self.table.get_mut(key) else { return false };
+        // No connect is waited for any more.
+        entry.drop_hedge();
         let route = &mut entry.route;
         let home = route.aside.as_ref().map_or(&route.pool, |aside| &aside.home);
         let Some(view) = self.snapshot.pools.get(&home.name) else { return false };
@@ -98,7 +112,11 @@ impl Worker {
         let waits = entry.route.aside.as_ref().filter(|aside| aside.held.is_some());
         let Some(aside) = waits else { return true };
         let Some(view) = self.snapshot.pools.get(&aside.home.name) else { return true };
-        if view.is_down(self.model.age(self.now)) || view.pool.release.try_take(self.now).is_err() {
+        let now = self.model.age(self.now);
+        if view.is_down(now)
+            || view.pool.release.try_take(self.now).is_err()
+            || !entry.route.may_try_again(view, now)
+        {
             self.park(key);
             return false;
         }
@@ -107,24 +125,44 @@ impl Worker {
     }
 }
 
-impl super::table::Route {
+impl super::entry::Route {
     /// As if it had tried nothing yet; only that it did is remembered.
     fn begin_anew(&mut self, view: &Arc<PoolView>) {
+        let earned = |aside: &Box<Aside>| aside.again == Some(Again::Earned);
+        if self.aside.as_ref().is_some_and(earned) {
+            view.pool.retries.failed_one();
+        }
         self.go_home(view);
-        let comes_again = self.attempts > 0;
+        let tried = self.attempts > 0;
         let aside = self.aside();
-        aside.comes_again = comes_again;
+        aside.again = tried.then_some(Again::Unasked);
         aside.tried.clear();
+    }
+
+    /// True exactly when it may look for an upstream once more, which is counted then if it is a retry.
+    fn may_try_again(&mut self, home: &PoolView, now: u64) -> bool {
+        let again = self.aside.as_mut().and_then(|aside| aside.again.as_mut());
+        let Some(again) = again else { return true };
+        *again = if home.pool.retries.take_earned() {
+            Again::Earned
+        } else if home.may_retry(now) {
+            Again::Retry
+        } else {
+            Again::Unasked
+        };
+        *again != Again::Unasked
     }
 
     /// It is connected, so it does not wait any more; how long it may in all stays.
     pub(super) fn wait_no_more(&mut self) {
-        let held = self.aside.as_mut().and_then(|aside| aside.held.take());
-        held.into_iter().for_each(|_| self.pool.retries.served_one());
+        let Some(aside) = &mut self.aside else { return };
+        if aside.held.take().is_some() {
+            aside.home.retries.served_one();
+        }
     }
 
     /// True exactly when it had made an attempt before it began to wait.
     pub(super) fn comes_again(&self) -> bool {
-        self.aside.as_ref().is_some_and(|aside| aside.comes_again)
+        self.aside.as_ref().is_some_and(|aside| aside.again.is_some())
     }
 }

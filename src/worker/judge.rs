@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Worker;
 use super::command::{Accepted, Counted};
 use super::end::LOG;
-use super::table::Entrance;
+use super::entry::Entrance;
 use crate::model::{ListenerView, Objection, PoolView, Verdict, Why, Work};
 use crate::net::{Peer, Socket, Stream};
 use crate::plugin::{Cause, Connection, EndReason, Phase};

@@ -7,8 +7,9 @@ use std::time::Duration;
 use mio::Token;
 
 use super::end::LOG;
-use super::table::Route;
-use super::token::{About, Key};
+use super::entry::Route;
+use super::table::Key;
+use super::token::About;
 use super::{Rounding, Worker};
 use crate::model::{PoolView, Ticket, Waiter};
 use crate::plugin::Cause;

@@ -1,7 +1,7 @@
 //! The data plane: one thread per core, each with its own poll, sessions, timers and buffers.
 //!
-//! A worker never blocks, takes no lock but the one of the per-source table, reads no file, and logs
-//! only what an operator must know or has asked for. One turn of its loop: events, commands,
+//! A worker never blocks, takes no lock but those of the per-source table and of a pool's queue, reads no
+//! file, and logs only what an operator must know or has asked for. One turn of its loop: events, commands,
 //! timers, listening sockets, then the sessions that have something to do.
 
 mod accept;
@@ -11,6 +11,7 @@ mod drive;
 mod ears;
 mod eject;
 mod end;
+mod entry;
 mod hearing;
 mod hedge;
 mod hold;
@@ -35,8 +36,9 @@ use self::command::Inbox;
 pub use self::command::{Accepted, Command, Fleet, Moving, Whom};
 use self::ears::Ears;
 pub use self::eject::tell_of_return;
-use self::table::Table;
-use self::token::{About, Key};
+use self::entry::Entry;
+use self::table::{Key, Table};
+use self::token::About;
 use self::wheel::Wheel;
 use crate::model::{Gauges, Model, Pulse, Snapshot, Work};
 use crate::net::{Pipe, pin_to_cpu, unpin};
@@ -64,9 +66,11 @@ pub struct Worker {
     poll: Poll,
     inbox: Inbox,
     ears: Ears,
-    table: Table,
+    table: Table<Entry>,
     wheel: Wheel,
     ready: VecDeque<Key>,
+    /// Second connects of which something was heard in this turn, and whether it was an error.
+    hedges: Vec<(Key, bool)>,
     /// Sessions that are to be ended, and why.
     doomed: VecDeque<(Key, Cause)>,
     /// True exactly when commands may have been left for the next turn.
@@ -105,9 +109,10 @@ impl Worker {
             poll,
             inbox,
             ears: Ears::new(now),
-            table: Table::default(),
+            table: Table::new(),
             wheel: Wheel::new(),
             ready: VecDeque::new(),
+            hedges: Vec::new(),
             doomed: VecDeque::new(),
             commanded: false,
             fired: Vec::new(),
@@ -157,6 +162,10 @@ impl Worker {
         for event in events {
             self.note(event);
         }
+        // One that wins takes over the token of the first, of which an event may have been among these.
+        for (key, failed) in std::mem::take(&mut self.hedges) {
+            self.guard(key, |worker| worker.hear_of_hedge(key, failed));
+        }
         self.commanded = self.obey_some();
         if self.stopping {
             return self.end_doomed(usize::MAX);
@@ -193,9 +202,7 @@ impl Worker {
         match About::from(event.token()) {
             About::Waker => {}
             About::Ear(index) => self.ears.heard(index),
-            About::Hedge(key) => {
-                self.guard(key, |worker| worker.hear_of_hedge(key, event.is_error()));
-            }
+            About::Hedge(key) => self.hedges.push((key, event.is_error())),
             About::Session(key, who) => {
                 let Some(entry) = self.table.get_mut(key) else { return };
                 let news = entry.session.event(

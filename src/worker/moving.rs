@@ -9,9 +9,10 @@ use mio::unix::SourceFd;
 
 use super::Worker;
 use super::command::{Command, Counted, Moving};
+use super::entry::Entry;
 use super::line::moved;
-use super::table::Entry;
-use super::token::{About, Key};
+use super::table::Key;
+use super::token::About;
 use crate::plugin::{Cause, EndReason};
 use crate::session::Who;
 

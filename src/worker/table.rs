@@ -1,185 +1,88 @@
-//! The sessions of one worker.
-
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+//! What a worker has many of, each under a key that no other has had.
 
 use slab::Slab;
 
-use super::hearing::Hearing;
-use super::hold::Aside;
-use super::token::Key;
-use crate::model::{Backend, Listener, Permit, Pool, PoolView, Pulse, SourcePermit, Work};
-use crate::net::{Peer, Socket};
-use crate::session::{ConnectFailure, Session, Who};
-
-/// Generations of a place in the table count round in so many bits.
+/// Generations count round in so many bits.
 const GENERATIONS: u32 = (1 << 31) - 1;
 
-/// The rights under which a client was let in, held for what their `Drop` does.
-#[derive(Debug)]
-#[allow(dead_code, reason = "a permit is held, not read")]
-pub(super) struct Entrance {
-    pub(super) process: Permit,
-    pub(super) listener: Permit,
-    pub(super) source: Option<SourcePermit>,
-}
-
-/// The way of a session to its upstream.
-#[derive(Debug)]
-pub(super) struct Route {
-    pub(super) pool: Arc<Pool>,
-    /// The pool as a snapshot sees it, while it is needed: a session that relays holds no part of a
-    /// snapshot of before.
-    pub(super) view: Option<Arc<PoolView>>,
-    pub(super) pool_permit: Option<Permit>,
-    pub(super) backend: Option<(Arc<Backend>, Permit)>,
-    pub(super) attempts: u32,
-    /// Attempts after which this pool is given up.
-    pub(super) most_attempts: u32,
-    pub(super) last_failure: Option<ConnectFailure>,
-    /// Where it came from, once it has gone elsewhere or has had to wait.
-    pub(super) aside: Option<Box<Aside>>,
-}
-
-/// A session and what its worker knows of it.
-///
-/// The order of the fields matters: the sockets close before the permits are given back, so that
-/// nobody ever sees one connection more than a limit allows.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) session: Session<Socket>,
-    pub(super) route: Route,
-    #[allow(dead_code, reason = "permits are held, not read")]
-    pub(super) entrance: Entrance,
-    pub(super) listener: Arc<Listener>,
-    pub(super) client: Peer,
-    /// Its number, which no other session has that lives at the same time.
-    pub(super) id: u64,
-    pub(super) accepted: Instant,
-    pub(super) connected: Option<Instant>,
+/// A place in the table and which of its lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) index: usize,
     pub(super) generation: u32,
-    /// True exactly when its backend was told that it has answered.
-    pub(super) answered: bool,
-    /// True exactly when it is on the ready list.
-    pub(super) queued: bool,
-    /// True exactly when it waits before it connects, for descriptors or for a backend, until its timer
-    /// fires.
-    pub(super) parked: bool,
-    /// True exactly when the upstream's socket is kept alive, or is not to be.
-    pub(super) kept_alive: bool,
-    /// What the client's socket is registered for.
-    pub(super) client_hearing: Hearing,
-    /// What the upstream's socket is registered for, if there is one.
-    pub(super) upstream_hearing: Hearing,
 }
 
-/// Keepalive is turned on after this, or after `keepalive.idle` if that is less.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
-
-impl Entry {
-    /// When the upstream's socket is to be kept alive, if it is not yet.
-    pub(super) fn keepalive_due(&self) -> Option<Instant> {
-        let options = self.route.view.as_ref().map(|view| &view.options)?;
-        let after = options.keepalive.filter(|_| !self.kept_alive)?.idle;
-        Some(self.connected? + after.min(KEEPALIVE_AFTER))
-    }
-
-    /// The socket of a side.
-    pub(super) fn stream(&self, who: Who) -> Option<&Socket> {
-        match who {
-            Who::Client => Some(self.session.client_stream()),
-            Who::Upstream => self.session.upstream_stream(),
-        }
-    }
-
-    /// What the poll tells of a side.
-    pub(super) fn hearing(&self, who: Who) -> Hearing {
-        match who {
-            Who::Client => self.client_hearing,
-            Who::Upstream => self.upstream_hearing,
-        }
-    }
-
-    pub(super) fn hearing_mut(&mut self, who: Who) -> &mut Hearing {
-        match who {
-            Who::Client => &mut self.client_hearing,
-            Who::Upstream => &mut self.upstream_hearing,
-        }
-    }
-
-    /// Notes that the worker is at this session.
-    pub(super) fn tell(&self, pulse: &Pulse, work: Work) {
-        let backend = self.route.backend.as_ref().map(|(backend, _)| backend);
-        pulse.at_client(work, &self.listener, &self.client, backend);
-    }
-
-    /// Notes that the upstream is connected.
-    pub(super) fn connected(&mut self, now: Instant) {
-        self.connected = Some(now);
-        if let Some((backend, _)) = &self.route.backend {
-            backend.health.connected();
-        }
-        self.drop_hedge();
-        self.route.wait_no_more();
-        self.settle();
-    }
-
-    /// Notes that a byte came back, or that the session has ended well without one.
-    #[cold]
-    pub(super) fn answered(&mut self) {
-        self.answered = true;
-        let backend = self.route.backend.as_ref();
-        backend.into_iter().for_each(|(backend, _)| backend.health.answered());
-    }
-
-    /// Lets go of the snapshot's view of the pool as soon as nothing more is to be asked of it.
-    pub(super) fn settle(&mut self) {
-        if self.connected.is_some() && self.kept_alive {
-            self.route.view = None;
-        }
-    }
-}
-
-/// The sessions of one worker, each under a key that no other has had.
-#[derive(Debug, Default)]
-pub(super) struct Table {
-    entries: Slab<Entry>,
+/// Entries by their keys.
+#[derive(Debug)]
+pub(super) struct Table<T> {
+    places: Slab<Place<T>>,
     next_generation: u32,
 }
 
-impl Table {
+#[derive(Debug)]
+struct Place<T> {
+    generation: u32,
+    entry: T,
+}
+
+impl<T> Table<T> {
+    pub(super) fn new() -> Self {
+        Self { places: Slab::new(), next_generation: 0 }
+    }
+
     /// The key that the next entry will have.
     pub(super) fn next_key(&self) -> Key {
-        Key { index: self.entries.vacant_key(), generation: self.next_generation }
+        Key { index: self.places.vacant_key(), generation: self.next_generation }
     }
 
     /// Adds an entry under `next_key`.
-    pub(super) fn insert(&mut self, mut entry: Entry) {
-        entry.generation = self.next_generation;
+    pub(super) fn insert(&mut self, entry: T) {
+        self.places.insert(Place { generation: self.next_generation, entry });
         self.next_generation = (self.next_generation + 1) % GENERATIONS;
-        self.entries.insert(entry);
     }
 
-    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Entry> {
-        self.entries.get_mut(key.index).filter(|entry| entry.generation == key.generation)
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        let place = self.places.get_mut(key.index);
+        place.filter(|it| it.generation == key.generation).map(|it| &mut it.entry)
     }
 
-    pub(super) fn remove(&mut self, key: Key) -> Option<Entry> {
+    pub(super) fn remove(&mut self, key: Key) -> Option<T> {
         self.get_mut(key)?;
-        self.entries.try_remove(key.index)
+        self.places.try_remove(key.index).map(|it| it.entry)
     }
 
     /// The key of what is at `index` now.
     pub(super) fn key_at(&self, index: usize) -> Option<Key> {
-        self.entries.get(index).map(|entry| Key { index, generation: entry.generation })
+        self.places.get(index).map(|it| Key { index, generation: it.generation })
     }
 
     pub(super) fn keys(&self) -> Vec<Key> {
-        let key = |(index, entry): (usize, &Entry)| Key { index, generation: entry.generation };
-        self.entries.iter().map(key).collect()
+        let key = |(index, it): (usize, &Place<T>)| Key { index, generation: it.generation };
+        self.places.iter().map(key).collect()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.places.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_finds_its_entry_and_never_one_that_came_after_it() {
+        let mut table = Table::new();
+        let one = table.next_key();
+        table.insert("one");
+        assert_eq!(table.get_mut(one), Some(&mut "one"));
+        assert_eq!(table.remove(one), Some("one"));
+        let two = table.next_key();
+        table.insert("two");
+        assert_eq!(two.index, one.index, "the place is taken again");
+        assert_eq!(table.get_mut(one), None);
+        assert_eq!(table.remove(one), None);
+        assert_eq!((table.key_at(two.index), table.keys()), (Some(two), vec![two]));
+        assert_eq!((table.remove(two), table.len()), (Some("two"), 0));
     }
 }

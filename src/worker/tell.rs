@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Worker;
-use super::token::Key;
+use super::table::Key;
 use crate::plugin::{SessionEvent, SessionStart};
 
 impl Worker {

@@ -5,6 +5,7 @@
 
 use mio::Token;
 
+use super::table::Key;
 use crate::session::Who;
 
 /// Set in tokens that are not about a session.
@@ -17,13 +18,6 @@ const GENERATION: u32 = 31;
 const CLIENT: usize = 0;
 const UPSTREAM: usize = 1;
 const HEDGE: usize = 2;
-
-/// A session's place in the table and which of its lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Key {
-    pub(super) index: usize,
-    pub(super) generation: u32,
-}
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
