@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use support::{
-    Caps, Counting, Forebay, Peer, SOON, THREADS, all_at_once, comes_to_rest, eventually,
+    Caps, Counting, Forebay, Peer, Process, SOON, Start, THREADS, all_at_once, comes_to_rest,
+    eventually,
 };
 
 /// Sessions that are let in, a multiple of THREADS.
@@ -128,6 +129,23 @@ fn the_last_waiter_is_served_when_every_permit_is_freed_elsewhere() {
         eventually(SOON, || counting.live() == 0);
     }
     assert_eq!(counting.peak(), 4);
+}
+
+#[test]
+fn unasked_no_more_come_in_than_there_are_descriptors_for() {
+    const MOST: usize = 256;
+    let counting = Counting::start();
+    let nofile = format!("--nofile={MOST}");
+    let config = Forebay::simple(&[counting.address()], "");
+    let forebay = Start::new(config).under(&["prlimit", &nofile]).start();
+    let address = forebay.address("web");
+    let clients: Vec<Peer> = (0..MOST).map(|_| Peer::connect(address)).collect();
+    let proxy = Process::new(forebay.id());
+    eventually(SOON, || counting.live() > MOST / 16 && proxy.is_asleep());
+    // Each has two; the others wait.
+    assert!(counting.peak() < MOST / 2, "{}", counting.peak());
+    assert!(!forebay.said().contains("Too many open files"), "{}", forebay.said());
+    drop(clients);
 }
 
 #[track_caller]

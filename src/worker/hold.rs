@@ -128,8 +128,7 @@ impl Worker {
 impl super::entry::Route {
     /// As if it had tried nothing yet; only that it did is remembered.
     fn begin_anew(&mut self, view: &Arc<PoolView>) {
-        let earned = |aside: &Box<Aside>| aside.again == Some(Again::Earned);
-        if self.aside.as_ref().is_some_and(earned) {
+        if self.aside.as_ref().is_some_and(|aside| aside.again == Some(Again::Earned)) {
             view.pool.retries.failed_one();
         }
         self.go_home(view);

@@ -8,10 +8,15 @@ use super::support::{Process, SOON, comes_true};
 /// back yet.
 pub const KEPT: u64 = 2 << 20;
 
+/// Ends of pipes that workers may keep for the next bulk.
+const PIPES: usize = 2 * 48;
+
 /// What one held before any client came.
 #[derive(Debug)]
 pub struct Rest {
     descriptors: usize,
+    /// Ends of pipes.
+    pipes: usize,
     /// In bytes.
     resident: u64,
     /// What may stay of what comes, in bytes.
@@ -23,7 +28,12 @@ impl Rest {
     pub fn of(proxy: &dyn Proxy) -> Self {
         // A proxy that has just begun to listen may have a file open that it is reading yet.
         comes_true(SOON, || proxy.processes().into_iter().all(Process::is_asleep));
-        Self { descriptors: descriptors(proxy), resident: resident(proxy), room: KEPT }
+        Self {
+            descriptors: descriptors(proxy),
+            pipes: pipes(proxy),
+            resident: resident(proxy),
+            room: KEPT,
+        }
     }
 
     /// The same if so many bytes may stay.
@@ -43,6 +53,8 @@ impl Rest {
         let gone = comes_true(SOON, || self.holds_only(proxy, untold));
         let (held, before) = (descriptors(proxy), self.descriptors);
         assert!(gone, "{case}: {held} descriptors, {before} before");
+        let pipes = pipes(proxy).saturating_sub(self.pipes);
+        assert!(pipes <= PIPES, "{case}: {pipes} ends of pipes more than before");
         // A sanitizer keeps what is freed, to find out who uses it yet.
         let judged =
             ["ASAN_OPTIONS", "TSAN_OPTIONS"].iter().all(|it| std::env::var_os(it).is_none());
@@ -67,6 +79,11 @@ impl Rest {
 /// Resident memory in bytes.
 pub fn resident(proxy: &dyn Proxy) -> u64 {
     proxy.processes().into_iter().map(Process::resident).sum()
+}
+
+/// Open ends of pipes.
+fn pipes(proxy: &dyn Proxy) -> usize {
+    proxy.processes().into_iter().map(Process::pipes).sum()
 }
 
 /// Open descriptors but for pipes: those that workers keep are not of a session.

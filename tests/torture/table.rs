@@ -27,7 +27,8 @@ const ROWS: &str = "
 ## The scorecard
 
 What must hold under load and faults, with its figure. C: a test of every commit, which plays it shorter than the long run
-(`sh tests/torture.sh long`) does; N: played in the long run only. **Bold** is what differs from \"should be\"; a dash: means nothing there.
+(`sh tests/torture.sh long`) does; N: played in the long run only. **Bold** is what differs from \"should be\"; a dash: not played there, since it needs
+limits, probes, logs or files that each proxy has in its own way.
 
 ";
 

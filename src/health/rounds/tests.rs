@@ -174,6 +174,31 @@ fn probes_follow_each_other_by_the_interval_and_faster_in_doubt() {
 }
 
 #[test]
+fn a_row_of_failures_is_as_long_as_ever_with_a_reload_each_100_ms() {
+    const SAYS: &[Result<(), &str>] = &[GOOD, BAD];
+    let probe = "interval = '400ms', fast_interval = '400ms', rise = 1, fall = 5";
+    play(async {
+        // The file differs each time, the probe does not.
+        let listener = "address = \"127.0.0.1:1\", pool = \"p\"";
+        let other = |number| {
+            let listener = format!("listener.l = {{ {listener}, max_connections = {number} }}\n");
+            listener + &pool("p", 1, probe)
+        };
+        let mut bench = Bench::new(MOMENT, SAYS, &other(1));
+        for reload in 0..40 {
+            sleep(Duration::from_millis(100)).await;
+            bench.follow(&other(2 + reload));
+        }
+        let begun = bench.script.of(ADDRESS);
+        let gaps = bench.script.gaps(ADDRESS);
+        assert_eq!(gaps[1..6], [400; 5], "no reload disturbs it");
+        let told = [(0, "the probe succeeded"), (5, "told to")];
+        let told = told.map(|(number, why)| (begun[number] + milliseconds(MOMENT), why.to_owned()));
+        assert_eq!(bench.told(), told);
+    });
+}
+
+#[test]
 fn a_probe_that_never_ends_is_given_up_at_its_timeout() {
     let probe = "interval = '1s', timeout = '300ms'";
     play(async {

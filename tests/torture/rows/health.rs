@@ -7,7 +7,8 @@ use rustix::process::Signal;
 
 use super::load::{Load, failed};
 use crate::crowd::{milliseconds, percentile};
-use crate::proxy::{Kind, Setup};
+use crate::proxy::{Kind, Proxy, Setup};
+use crate::rest::Rest;
 use crate::row::{Length, Row, Verdict, When, must_hold};
 use crate::stage::Stage;
 use crate::support::{
@@ -220,9 +221,10 @@ fn c3(_: Kind, length: Length) -> Verdict {
         Start::new(config).sessions().start()
     };
     let ping = r#"{ send-expect = { steps = [{ send = "PING\r\n" }, { expect = "+PONG" }] } }"#;
-    let (asking, connecting) = (start(ping), start("\"tcp\""));
+    let (mut asking, mut connecting) = (start(ping), start("\"tcp\""));
     let known = all_told(|| asking.said(), HEALTHY, &[sleeper, other])
         && all_told(|| connecting.said(), HEALTHY, &[sleeper, other]);
+    let rests = [&asking, &connecting].map(|it| Rest::of(it));
     let before = pongs(&asking, 10) + pongs(&connecting, 10);
     let process = Process::new(one.id());
     process.signal(Signal::STOP);
@@ -238,6 +240,10 @@ fn c3(_: Kind, length: Length) -> Verdict {
     let back = comes_true(SOON, || told(&asking.said(), HEALTHY, sleeper) > 1);
     let back = back.then(|| began.elapsed());
     let after = pongs(&asking, 10);
+    for (forebay, rest) in [&mut asking, &mut connecting].into_iter().zip(rests) {
+        rest.expect_back(forebay, "C3", 0);
+        Proxy::stop(forebay);
+    }
     let time = |it: Option<Duration>| it.map_or_else(|| "never".to_owned(), milliseconds);
     let figure = format!(
         "out after {}, by a connect {}; {meanwhile} of 10 served; back after {}",

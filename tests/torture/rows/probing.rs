@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::crowd::load;
 use crate::proxy::{Kind, Proxy};
+use crate::rest::Rest;
 use crate::row::{Length, Row, Verdict, When, must_hold};
 use crate::support::{SOON, Served, Start, comes_true, pause};
 
@@ -38,10 +39,12 @@ fn h3(_: Kind, length: Length) -> Verdict {
     // The first of each are spread over a second.
     let first = comes_true(SOON, || probes() >= backends);
     pause(INTERVAL / 5);
+    let rest = Rest::of(&forebay);
     let (before, began) = (probes(), Instant::now());
     let used = load(&Proxy::processes(&forebay), time);
     let took = began.elapsed().as_secs_f64() / INTERVAL.as_secs_f64();
     let rounds = (probes() - before) as f64 / backends as f64;
+    rest.expect_back(&forebay, "H3", 0);
     Proxy::stop(&mut forebay);
     let long = length == Length::Long;
     let cheap = !long || cfg!(debug_assertions) || used < 10.0;

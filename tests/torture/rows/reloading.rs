@@ -25,7 +25,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "B2",
         what: "10,000 files with a mistake in them, offered for reload",
-        should: "0 change anything; every error names its file and line",
+        should: "0 change anything; every error names its file, line and column",
         when: When::Commit,
         peers: false,
         play: b2,
@@ -210,7 +210,9 @@ fn b2(_kind: Kind, _length: Length) -> Verdict {
         if status.outcome() == "refused" {
             refused += 1;
             changed += u64::from(status.generation() != generation);
-            let named = |it: &serde_json::Value| it["file"].is_string() && it["line"].is_u64();
+            let named = |it: &serde_json::Value| {
+                it["file"].is_string() && it["line"].is_u64() && it["column"].is_u64()
+            };
             let errors = status.problems().iter().filter(|it| it["severity"] == "error");
             nameless += u64::from(status.problems().is_empty() || !errors.into_iter().all(named));
         } else {
@@ -223,6 +225,7 @@ fn b2(_kind: Kind, _length: Length) -> Verdict {
     assert!(!forebay.said().contains("panicked"), "{}", forebay.said());
     rest.expect_back(&forebay, "B2", 0);
     forebay.stop();
-    let figure = format!("{refused} refused: {changed} changed something, {nameless} name no line");
+    let figure =
+        format!("{refused} refused: {changed} changed something, {nameless} name no place");
     Verdict { figure, met: changed + nameless == 0 && refused > offers / 2 }
 }

@@ -18,11 +18,11 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         name: "A2 line",
-        what: "the same behind a line that loses 1 %, repeats 1 %, delays and reorders (10,000; 1,000)",
+        what: "the same behind a line that loses 1 %, repeats 1 %, delays and reorders (100,000; 10,000)",
         should: "0 scripts with a broken promise",
         when: When::LongRun,
         peers: true,
-        play: |kind, length| proxies::play_through_a_bad_line(kind, scripts(kind, length, 10_000)),
+        play: |kind, length| proxies::play_through_a_bad_line(kind, scripts(kind, length, 100_000)),
     },
     Row {
         name: "A2 reload",
