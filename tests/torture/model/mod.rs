@@ -25,6 +25,7 @@ use slot::Slot;
 
 use crate::alone;
 use crate::proxy::{self, Proxy, Setup};
+use crate::rest::is_sanitized;
 use crate::support::{Careless, SOON, SessionLine, comes_true, eventually};
 
 /// Scripts of one run, unless FOREBAY_SCRIPTS says otherwise.
@@ -87,8 +88,9 @@ fn run(splice: &'static str) -> (u64, u64) {
     outcome.expect_clean(run);
     // What the kernel does not tell of, the session cannot end for.
     let untold = usize::try_from(outcome.untold).unwrap();
-    let soon = comes_true(Duration::from_secs(1), || stage.holds_only(untold));
-    assert!(soon, "sockets are left a second after the last connection");
+    let bound = if is_sanitized() { SOON } else { Duration::from_secs(1) };
+    let soon = comes_true(bound, || stage.holds_only(untold));
+    assert!(soon, "sockets are left {bound:?} after the last connection");
     let said = || stage.proxy().said();
     let sessions = ended(|| said().lines().filter_map(SessionLine::read).collect(), run, &outcome);
     proxies::expect_nothing_left(&mut stage, &outcome);
