@@ -130,10 +130,14 @@ fn a_server_that_dies_leaves_its_last_answer_in_use_and_is_told_of_once() {
     }
     let (_backends, port) = on_one_port(&[ONE, TWO]);
     let dnsmasq = Dnsmasq::start(&["127.0.0.1 app.example"], &[]);
-    let name = format!("app.example:{port}");
-    let forebay = Forebay::start(&before(&[&name], dnsmasq.address(), ""));
+    let (name, server) = (format!("app.example:{port}"), dnsmasq.address());
+    let forebay = Forebay::start(&before(&[&name], server, ""));
     let ended = dnsmasq.end();
     forebay.expect_said("the last answer is kept");
+    assert_eq!(shares(&forebay, 3), of(&[("127.0.0.1", 3)]));
+    // Nor does a reload forget it, which asks nobody for what is known.
+    let status = forebay.reload(&before(&[&name], server, "max_connections = 9"));
+    assert_eq!(status.outcome(), "applied");
     assert_eq!(shares(&forebay, 3), of(&[("127.0.0.1", 3)]));
     let _dnsmasq = ended.start_again(&["127.0.0.2 app.example"]);
     forebay.expect_said("can be resolved again");

@@ -175,6 +175,23 @@ fn a_session_that_outlives_the_deadline_is_reset_on_both_sides() {
 }
 
 #[test]
+fn bytes_for_somebody_who_does_not_read_do_not_hold_the_end_up() {
+    let backend = Backend::blasting();
+    let config = Forebay::simple(&[backend.address()], "");
+    let mut forebay = Forebay::start(&format!("[shutdown]\ntimeout = \"500ms\"\n{config}"));
+    let mut client = Peer::connect(forebay.address("web"));
+    client.read_some(1).unwrap();
+    let began = Instant::now();
+    forebay.signal(Signal::TERM);
+    assert_eq!(forebay.wait_exit(SOON), Exit::Code(0));
+    let took = began.elapsed();
+    assert!((Duration::from_millis(500)..Duration::from_millis(1500)).contains(&took), "{took:?}");
+    eventually(SOON, || backend.live() == 0);
+    // What had come to it is there, and then it is told that this is not all.
+    assert!(client.is_reset(SOON));
+}
+
+#[test]
 fn whoever_still_waits_for_a_permit_at_the_deadline_is_reset() {
     for workers in [1, 4] {
         let backend = Backend::echo();

@@ -99,3 +99,23 @@ fn bind_source(socket: &Socket2, source: SocketAddr) -> io::Result<()> {
     raw::set_bind_address_no_port(socket.as_fd())?;
     socket.bind(&source.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{Company, ListenOptions, ListeningSocket};
+
+    #[test]
+    fn small_writes_are_held_back_on_neither_side() {
+        let any = Address::Tcp("127.0.0.1:0".parse().unwrap());
+        let options = ListenOptions::default();
+        let all = ListeningSocket::bind(&any, &options, 1, Company::None).unwrap();
+        all[0].listen(1).unwrap();
+        let attempt = connect(all[0].address(), &ConnectOptions::default(), false).unwrap();
+        let (Attempt::Connected(ours) | Attempt::Pending(ours)) = attempt;
+        let (theirs, _) = std::iter::repeat_with(|| all[0].accept()).find_map(Result::ok).unwrap();
+        for socket in [ours, theirs] {
+            assert!(SockRef::from(&socket).tcp_nodelay().unwrap());
+        }
+    }
+}

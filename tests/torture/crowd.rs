@@ -72,6 +72,8 @@ impl Crowd {
 struct Member {
     stream: TcpStream,
     blasts: bool,
+    /// What it is to get back and had no room for; meanwhile nothing more is read.
+    owed: Vec<u8>,
 }
 
 struct Loop<'a> {
@@ -112,7 +114,7 @@ impl<'a> Loop<'a> {
             let entry = self.members.vacant_entry();
             let token = EventData::new_u64(entry.key() as u64);
             epoll::add(&self.epoll, &stream, token, EventFlags::IN).unwrap();
-            entry.insert(Member { stream, blasts: false });
+            entry.insert(Member { stream, blasts: false, owed: Vec::new() });
             self.counts.accepted.fetch_add(1, Ordering::SeqCst);
             self.counts.live.fetch_add(1, Ordering::SeqCst);
         }
@@ -120,38 +122,59 @@ impl<'a> Loop<'a> {
 
     fn turn(&mut self, key: usize, ready: EventFlags) {
         let Some(member) = self.members.get_mut(key) else { return };
-        let blasted = member.blasts;
+        let before = member.wants();
         if member.turn(&mut self.scratch, ready).is_err() {
             self.members.remove(key);
             self.counts.live.fetch_sub(1, Ordering::SeqCst);
-        } else if member.blasts && !blasted {
+        } else if member.wants() != before {
             let token = EventData::new_u64(key as u64);
-            let both = EventFlags::IN | EventFlags::OUT;
-            epoll::modify(&self.epoll, &member.stream, token, both).unwrap();
+            epoll::modify(&self.epoll, &member.stream, token, member.wants()).unwrap();
         }
     }
 }
 
 impl Member {
+    /// What it waits for.
+    fn wants(&self) -> EventFlags {
+        match (self.blasts, self.owed.is_empty()) {
+            (true, _) => EventFlags::IN | EventFlags::OUT,
+            (false, true) => EventFlags::IN,
+            (false, false) => EventFlags::OUT,
+        }
+    }
+
     /// Does what one event allows; an error: it is to be closed.
     fn turn(&mut self, scratch: &mut [u8], ready: EventFlags) -> std::io::Result<()> {
+        if !self.owed.is_empty() {
+            let sent = written(self.stream.write(&self.owed))?;
+            self.owed.drain(..sent);
+            return Ok(());
+        }
         if ready.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
             match self.stream.read(scratch) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(_) if scratch[0] == BLAST => self.blasts = true,
-                Ok(count) => self.stream.write_all(&scratch[..count])?,
+                Ok(count) => {
+                    let sent = written(self.stream.write(&scratch[..count]))?;
+                    self.owed.extend_from_slice(&scratch[sent..count]);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
         }
         if self.blasts && ready.contains(EventFlags::OUT) {
             scratch.fill(b'.');
-            match self.stream.write(scratch) {
-                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-                Ok(_) | Err(_) => {}
-            }
+            written(self.stream.write(scratch))?;
         }
         Ok(())
+    }
+}
+
+/// How many were written; none where there is no room.
+fn written(result: std::io::Result<usize>) -> std::io::Result<usize> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+        other => other,
     }
 }
 

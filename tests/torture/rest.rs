@@ -66,13 +66,6 @@ impl Rest {
     pub fn grown(&self, proxy: &dyn Proxy) -> u64 {
         resident(proxy).saturating_sub(self.resident)
     }
-
-    /// Lets it keep the memory that it has now; how much more that is than before.
-    pub fn keep(&mut self, proxy: &dyn Proxy) -> u64 {
-        let grown = self.grown(proxy);
-        self.resident += grown;
-        grown
-    }
 }
 
 /// True exactly when what is played runs under a sanitizer, which makes it slow.

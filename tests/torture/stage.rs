@@ -150,12 +150,7 @@ impl Stage {
         running.proxy.stop();
     }
 
-    /// Lets it keep the memory that it has now; how much more that is than when it was started.
-    pub fn keep(&mut self) -> u64 {
-        self.running.as_mut().map_or(0, |running| running.rest.keep(&*running.proxy))
-    }
-
-    /// How its resident memory has grown since it was started, or told to keep some, in bytes.
+    /// How its resident memory has grown since it was started, in bytes.
     pub fn grown(&self) -> u64 {
         self.running.as_ref().map_or(0, |running| running.rest.grown(&*running.proxy))
     }

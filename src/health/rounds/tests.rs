@@ -278,6 +278,23 @@ fn no_more_probes_are_under_way_than_may_be_and_everybody_has_a_turn() {
 }
 
 #[test]
+fn who_is_added_is_probed_from_then_on_and_who_is_removed_no_more() {
+    let probe = "interval = '1s'";
+    play(async {
+        let mut bench = Bench::new(MOMENT, &[GOOD], &file(1, probe));
+        sleep(Duration::from_millis(4_321)).await;
+        bench.follow(&file(2, probe));
+        sleep(Duration::from_secs(5)).await;
+        let second = bench.script.of("10.0.0.2:80");
+        assert!((4_321..=5_321).contains(&second[0]) && second.len() >= 4, "{second:?}");
+        bench.follow(&file(1, probe));
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(bench.script.of("10.0.0.2:80"), second);
+        assert!(bench.script.gaps(ADDRESS)[1..].iter().all(|gap| *gap == 1000));
+    });
+}
+
+#[test]
 fn other_settings_of_one_pools_probe_leave_the_rhythm_of_others_alone() {
     let files = |interval: &str| {
         let other = pool("q", 1, "interval = '1s', port = 99");

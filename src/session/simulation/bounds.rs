@@ -160,6 +160,15 @@ fn lifetime_ends_a_busy_session() {
 }
 
 #[test]
+fn lifetime_ends_a_session_in_which_data_is_stuck() {
+    let mut setting = Setting::new(vec![Step::StopReading], vec![Step::Write(100_000)]);
+    setting.timeouts.lifetime = Some(Duration::from_secs(50));
+    let world = setting.run();
+    assert_eq!(world.cause(), Cause::Lifetime);
+    assert_about(world.ended.unwrap().0, 50 * SECOND);
+}
+
+#[test]
 fn connect_timeout_moves_on_and_the_deadline_is_absolute() {
     let mut setting = Setting::new(vec![Step::HalfClose], vec![Step::HalfClose]);
     setting.attempts = vec![Attempt::Never, Attempt::RefusedAfter(SECOND / 2), Attempt::AtOnce];
