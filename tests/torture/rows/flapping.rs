@@ -13,7 +13,7 @@ pub const ROWS: &[Row] = &[Row {
     name: "C4",
     what: "20 backends close and open their port each 0.2 s, for a minute (2 s at every commit), under ten clients a second; probes each 1 s, \
            0.5 s in doubt, `rise` and `fall` 2",
-    should: "at most 1 in 100 finds no backend; of each at most 2 changes and one each 1.5 s, which is what the probes need for one, and 1 log line a \
+    should: "at most 3 in 100 find no backend; of each at most 2 changes and one each 1.5 s, which is what the probes need for one, and 1 log line a \
              second; under 5 % CPU (in the long run of a release build)",
     when: When::Commit,
     peers: false,
@@ -41,6 +41,10 @@ const SHORTEST: Duration = Duration::from_millis(1500);
 
 const POOL: &str = "connect = { timeout = \"1s\", attempts = 20, retry_budget = \"100%\", deadline = \"20s\" }\n\
      probe = { interval = \"1s\", fast_interval = \"500ms\", timeout = \"500ms\", rise = 2, fall = 2 }\n";
+
+/// In hundredths. Each backend is down for half of the time, whatever the probes have last seen of it; of those
+/// that are in use, seven or so, all are down for a moment now and then.
+const MOST_FAILED: usize = 3;
 
 /// How the reason begins of a session that found none: by its cause.
 const NO_BACKEND: [&str; 2] = ["connect", "no_backend"];
@@ -105,7 +109,7 @@ fn c4(kind: Kind, length: Length) -> Verdict {
     // Of those that are due; a machine that is busy plays fewer.
     let due = took.as_millis() / (FLAP / u32::from(BACKENDS)).as_millis();
     let played = visits.len() > 10 && flaps as u128 * 2 > due;
-    let met = played && failed * 100 <= reasons.len() && bounded && cheap;
+    let met = played && failed * 100 <= MOST_FAILED * reasons.len() && bounded && cheap;
     if met {
         stage.expect_nothing_left("C4");
     }
