@@ -180,12 +180,13 @@ fn f5(kind: Kind, length: Length) -> Verdict {
         let processes = stage.proxy().processes();
         processes.into_iter().map(Process::proportional).sum::<u64>()
     };
+    // One after the other: all at once they fill the queue of a proxy that has one thread to accept with.
+    let one = |_| stage.connect_all(1).pop().filter(|client| moves(client).is_some());
     // What the first one costs is not what each costs.
-    let first = stage.connect_all(1);
-    let mut served = first.iter().map_while(moves).count();
+    let first = one(0);
     let before = memory();
-    let idle = stage.connect_all(sessions);
-    served += idle.iter().map_while(moves).count();
+    let idle: Vec<Peer> = (0..sessions).map_while(one).collect();
+    let served = idle.len() + usize::from(first.is_some());
     let each = memory().saturating_sub(before) / sessions as u64;
     if long {
         // Forebay sets the keepalive of a session that is five seconds old.
