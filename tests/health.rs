@@ -466,6 +466,11 @@ fn down(when_down: &str, probe: &str) -> (Forebay, SocketAddr) {
     (forebay, address)
 }
 
+/// What is said of a client that is held.
+fn waits(client: &Peer) -> String {
+    format!("\"waits for a backend\",\"pool\":\"app\",\"client\":\"{}\"", client.local())
+}
+
 #[test]
 fn clients_wait_for_a_backend_and_lose_nothing() {
     for probe in ["", QUICK] {
@@ -473,7 +478,7 @@ fn clients_wait_for_a_backend_and_lose_nothing() {
         let mut clients: Vec<Peer> =
             (0..20).map(|_| Peer::connect(forebay.address("web"))).collect();
         clients.iter_mut().for_each(|client| client.send(b"sent while nobody was there"));
-        eventually(SOON, || forebay.said().contains("connect failed"));
+        clients.iter().for_each(|client| forebay.expect_said(&waits(client)));
         let backend = Backend::at(address, |peer| {
             let bytes = peer.read_some(64).unwrap();
             peer.send(&bytes);
@@ -551,7 +556,7 @@ fn who_has_waited_for_long_enough_is_refused() {
 fn no_more_wait_than_may_and_who_leaves_makes_room() {
     let (forebay, address) = down("{ hold = \"1m\", max = 2 }", "");
     let mut held: Vec<Peer> = (0..2).map(|_| Peer::connect(forebay.address("web"))).collect();
-    held.iter().for_each(|client| forebay.expect_said(&format!("\"{}\"", client.local())));
+    held.iter().for_each(|client| forebay.expect_said(&waits(client)));
     Peer::expect_rejection(forebay.address("web"));
     held.remove(0).reset();
     eventually(SOON, || forebay.sessions().iter().any(|it| it.reason.contains("client_left")));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Worker;
+use super::end::LOG;
 use super::hedge::Hedge;
 use super::table::Key;
 use crate::model::{Backend, Permit, Pool, PoolView, Ticket};
@@ -93,11 +94,16 @@ impl Worker {
         let aside = route.aside.get_or_insert_with(|| Aside::of(&view.pool));
         aside.ticket = None;
         let (until, _) = *aside.bound.get_or_insert((self.now + hold, cause));
-        if aside.held.is_none() {
+        let new = aside.held.is_none();
+        if new {
             aside.held = view.pool.held.acquire();
         }
         if self.now >= until || aside.held.is_none() {
             return false;
+        }
+        if new {
+            let (pool, client) = (&*view.pool.name, &entry.client);
+            tracing::debug!(target: LOG, pool, %client, "waits for a backend");
         }
         route.begin_anew(view);
         entry.session.hold(until);
