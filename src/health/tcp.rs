@@ -3,13 +3,12 @@
 use std::io;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::os::fd::OwnedFd;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::net::Address;
+use crate::net::{Address, knock};
 use crate::plugin::{Measuring, Probe, Target};
 
 /// Connects, and resets the connection: no TIME_WAIT is left.
@@ -38,7 +37,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 pub(super) async fn connect(address: &Address) -> io::Result<Box<dyn Connection>> {
     Ok(match address {
         Address::Tcp(address) => {
-            let (socket, _) = begin(*address)?;
+            let (socket, _) = knock(*address)?;
             Box::new(arrive(socket).await?)
         }
         Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
@@ -46,36 +45,15 @@ pub(super) async fn connect(address: &Address) -> io::Result<Box<dyn Connection>
 }
 
 async fn is_reached(address: SocketAddr) -> io::Result<()> {
-    match begin(address)? {
-        // Nobody need wait, so nobody need be told: that halves what a probe costs.
+    match knock(address)? {
+        // Nobody need wait, so nobody need be told.
         (_, true) => Ok(()),
         (socket, false) => arrive(socket).await.map(drop),
     }
 }
 
-/// A connect that has begun; true: it is done already. That is so on the same host, whose kernel does the whole
-/// handshake within connect(2) but does not say so at the first call.
-fn begin(address: SocketAddr) -> io::Result<(Socket, bool)> {
-    let kind = Type::STREAM.nonblocking().cloexec();
-    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
-    socket.set_linger(Some(Duration::ZERO))?;
-    for _ in 0..2 {
-        match socket.connect(&address.into()) {
-            Ok(()) => return Ok((socket, true)),
-            Err(error) if is_under_way(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok((socket, false))
-}
-
-fn is_under_way(error: &io::Error) -> bool {
-    let errors = [rustix::io::Errno::INPROGRESS, rustix::io::Errno::ALREADY];
-    errors.iter().any(|it| error.raw_os_error() == Some(it.raw_os_error()))
-}
-
 /// Waits until it is connected.
-async fn arrive(socket: Socket) -> io::Result<TcpStream> {
+async fn arrive(socket: OwnedFd) -> io::Result<TcpStream> {
     let stream = TcpStream::from_std(socket.into())?;
     stream.writable().await?;
     match stream.take_error()? {

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as Socket2, Type};
 
@@ -93,6 +94,29 @@ fn connect_tcp(address: SocketAddr, options: &ConnectOptions, early: bool) -> io
         }
         Err(error) => Err(error),
     }
+}
+
+/// Begins to connect, only to see whether somebody is there: what is closed is reset, which leaves no TIME_WAIT.
+/// True: it is connected already. So it is on the same host, whose kernel does the whole handshake within
+/// connect(2) but does not say so at the first call.
+///
+/// # Errors
+/// What socket(2), connect(2) or an option says.
+pub fn knock(address: SocketAddr) -> io::Result<(OwnedFd, bool)> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket2::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    socket.set_linger(Some(Duration::ZERO))?;
+    for _ in 0..2 {
+        match socket.connect(&address.into()) {
+            Ok(()) => return Ok((socket.into(), true)),
+            Err(error)
+                if [libc::EINPROGRESS, libc::EALREADY]
+                    .map(Some)
+                    .contains(&error.raw_os_error()) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((socket.into(), false))
 }
 
 fn bind_source(socket: &Socket2, source: SocketAddr) -> io::Result<()> {

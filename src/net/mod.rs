@@ -16,7 +16,7 @@ mod raw;
 mod socket;
 
 pub use address::{Address, Keepalive};
-pub use connect::{Attempt, ConnectOptions, connect, try_congestion, try_source};
+pub use connect::{Attempt, ConnectOptions, connect, knock, try_congestion, try_source};
 pub use listen::{Company, ListenOptions, ListeningSocket};
 pub use pages::Pages;
 pub use pipe::Pipe;
