@@ -117,6 +117,10 @@ impl Worker {
         let Some(entry) = self.table.get_mut(key) else { return false };
         let waits = entry.route.aside.as_ref().filter(|aside| aside.held.is_some());
         let Some(aside) = waits else { return true };
+        // In the middle of a look, which its right covers.
+        if aside.again.is_some_and(|again| again != Again::Unasked) {
+            return true;
+        }
         let Some(view) = self.snapshot.pools.get(&aside.home.name) else { return true };
         let now = self.model.age(self.now);
         if view.is_down(now)
