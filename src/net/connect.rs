@@ -8,8 +8,8 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as Socket2, Type};
 
 use super::listen::set_congestion;
-use super::socket::set_buffers;
-use super::{Address, Keepalive, Socket, raw};
+use super::socket::{Family, set_buffers};
+use super::{Address, Keepalive, Socket, Spares, raw};
 
 /// What an upstream socket is made with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +23,13 @@ pub struct ConnectOptions {
     pub congestion: Option<String>,
     /// SO_SNDBUF and SO_RCVBUF, in bytes.
     pub socket_buffer: Option<u64>,
+}
+
+impl ConnectOptions {
+    /// True exactly when a socket is made with no options but those that all have.
+    fn is_plain(&self) -> bool {
+        self.source.is_none() && self.congestion.is_none() && self.socket_buffer.is_none()
+    }
 }
 
 /// A connect that has begun.
@@ -40,9 +47,14 @@ pub enum Attempt {
 /// # Errors
 /// What socket(2), bind(2), connect(2) or an option says. EADDRNOTAVAIL: every source port
 /// towards this destination is taken. EAGAIN of a unix socket: the backend's backlog is full.
-pub fn connect(address: &Address, options: &ConnectOptions, early: bool) -> io::Result<Attempt> {
+pub fn connect(
+    address: &Address,
+    options: &ConnectOptions,
+    early: bool,
+    spares: &mut Spares,
+) -> io::Result<Attempt> {
     match address {
-        Address::Tcp(address) => connect_tcp(*address, options, early),
+        Address::Tcp(address) => connect_tcp(*address, options, early, spares),
         Address::Unix(path) => {
             let socket = Socket2::new(Domain::UNIX, Type::STREAM, None)?;
             socket.set_nonblocking(true)?;
@@ -69,10 +81,36 @@ pub fn try_source(source: SocketAddr) -> io::Result<()> {
     bind_source(&Socket2::new(domain, Type::STREAM, Some(Protocol::TCP))?, source)
 }
 
-fn connect_tcp(address: SocketAddr, options: &ConnectOptions, early: bool) -> io::Result<Attempt> {
+fn connect_tcp(
+    address: SocketAddr,
+    options: &ConnectOptions,
+    early: bool,
+    spares: &mut Spares,
+) -> io::Result<Attempt> {
+    let spare = if options.is_plain() { spares.take(address) } else { None };
+    let socket = spare.map_or_else(|| make(address, options), Ok)?;
+    if early {
+        SockRef::from(&socket).set_tcp_quickack(false)?;
+    }
+    match SockRef::from(&socket).connect(&address.into()) {
+        Ok(()) => Ok(Attempt::Connected(socket)),
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
+            // Within a host the kernel has done the handshake by now.
+            let connected = early && socket.is_connected();
+            Ok(if connected { Attempt::Connected(socket) } else { Attempt::Pending(socket) })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A new socket for connects to such addresses.
+fn make(address: SocketAddr, options: &ConnectOptions) -> io::Result<Socket> {
     let domain = Domain::for_address(address);
     let socket = Socket2::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
+    if options.is_plain() {
+        return Ok(Socket::plain(OwnedFd::from(socket), Family::of(address)));
+    }
     if let Some(congestion) = &options.congestion {
         socket.set_tcp_congestion(congestion.as_bytes())?;
     }
@@ -82,18 +120,7 @@ fn connect_tcp(address: SocketAddr, options: &ConnectOptions, early: bool) -> io
     if let Some(source) = options.source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
         bind_source(&socket, source)?;
     }
-    if early {
-        socket.set_tcp_quickack(false)?;
-    }
-    let begun = socket.connect(&address.into());
-    let socket = Socket::new(OwnedFd::from(socket), true);
-    match begun {
-        Ok(()) => Ok(Attempt::Connected(socket)),
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
-            Ok(Attempt::Pending(socket))
-        }
-        Err(error) => Err(error),
-    }
+    Ok(Socket::new(OwnedFd::from(socket), true))
 }
 
 /// Begins to connect, only to see whether somebody is there: what is closed is reset, which leaves no TIME_WAIT.
@@ -135,7 +162,9 @@ mod tests {
         let options = ListenOptions::default();
         let all = ListeningSocket::bind(&any, &options, 1, Company::None).unwrap();
         all[0].listen(1).unwrap();
-        let attempt = connect(all[0].address(), &ConnectOptions::default(), false).unwrap();
+        let attempt =
+            connect(all[0].address(), &ConnectOptions::default(), false, &mut Spares::default())
+                .unwrap();
         let (Attempt::Connected(ours) | Attempt::Pending(ours)) = attempt;
         let (theirs, _) = std::iter::repeat_with(|| all[0].accept()).find_map(Result::ok).unwrap();
         for socket in [ours, theirs] {

@@ -14,6 +14,7 @@ mod process;
 #[allow(unsafe_code, reason = "the socket calls that rustix, socket2 and nix do not wrap")]
 mod raw;
 mod socket;
+mod spare;
 
 pub use address::{Address, Keepalive};
 pub use connect::{Attempt, ConnectOptions, connect, knock, try_congestion, try_source};
@@ -25,4 +26,5 @@ pub use process::{
     renounce_new_privileges, unpin,
 };
 pub use socket::{Peer, Socket};
+pub use spare::Spares;
 pub use stream::{Liveness, Stream};

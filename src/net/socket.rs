@@ -45,6 +45,23 @@ impl std::fmt::Display for Peer {
 pub struct Socket {
     fd: OwnedFd,
     tcp: bool,
+    /// Where it may be connected once more, if it has no options but those that all have.
+    family: Option<Family>,
+    /// True exactly when it had another connection before.
+    again: bool,
+}
+
+/// The addresses that a TCP socket may be connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    pub(super) fn of(address: SocketAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
 }
 
 pub(super) fn set_buffers(socket: SockRef<'_>, bytes: u64) -> io::Result<()> {
@@ -56,7 +73,32 @@ pub(super) fn set_buffers(socket: SockRef<'_>, bytes: u64) -> io::Result<()> {
 impl Socket {
     /// Takes over a non-blocking stream socket.
     pub fn new(fd: OwnedFd, tcp: bool) -> Self {
-        Self { fd, tcp }
+        Self { fd, tcp, family: None, again: false }
+    }
+
+    /// A TCP socket with no options but those that all have.
+    pub(super) fn plain(fd: OwnedFd, family: Family) -> Self {
+        Self { fd, tcp: true, family: Some(family), again: false }
+    }
+
+    pub(super) fn family(&self) -> Option<Family> {
+        self.family
+    }
+
+    /// True exactly when it has a connection: neither none yet, nor none any more (getpeername(2), which
+    /// leaves an error to be met by whom it concerns).
+    pub(super) fn is_connected(&self) -> bool {
+        rustix::net::getpeername(&self.fd).is_ok()
+    }
+
+    /// The same for another connection.
+    pub(super) fn again(self) -> Self {
+        Self { again: true, ..self }
+    }
+
+    /// True exactly when it had another connection before, of which the poll knows it.
+    pub fn is_known(&self) -> bool {
+        self.again
     }
 
     /// The descriptor, for registration.
@@ -74,7 +116,8 @@ impl Socket {
     ///
     /// # Errors
     /// What setsockopt(2) says.
-    pub fn keep_alive(&self, keepalive: Keepalive) -> io::Result<()> {
+    pub fn keep_alive(&mut self, keepalive: Keepalive) -> io::Result<()> {
+        self.family = None;
         SockRef::from(&self.fd).set_tcp_keepalive(&keepalive_of(keepalive))
     }
 

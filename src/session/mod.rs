@@ -179,6 +179,11 @@ impl<S: Stream> Session<S> {
         self.upstream().map(|side| &side.stream)
     }
 
+    /// The same, to set an option.
+    pub fn upstream_stream_mut(&mut self) -> Option<&mut S> {
+        self.stage.upstream_mut().map(|side| &mut side.stream)
+    }
+
     /// Bytes given to the upstream and to the client.
     pub fn moved(&self) -> (u64, u64) {
         (self.up.moved, self.down.moved)
@@ -204,9 +209,13 @@ impl<S: Stream> Session<S> {
     }
 
     /// Marks a good end: the sockets are closed without a reset. Any other session resets both
-    /// when it is dropped, so that nothing cut short can look complete.
-    pub fn finish(&mut self) {
+    /// when it is dropped, so that nothing cut short can look complete. The upstream is given back.
+    pub fn finish(&mut self) -> Option<S> {
         self.finished = true;
+        match std::mem::replace(&mut self.stage, Stage::Seeking) {
+            Stage::Relaying { upstream } => Some(upstream.stream),
+            Stage::Seeking | Stage::Connecting { .. } | Stage::Aborting { .. } => None,
+        }
     }
 
     fn upstream(&self) -> Option<&Side<S>> {

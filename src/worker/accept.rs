@@ -179,6 +179,7 @@ impl Worker {
         }
         if is_exhaustion(error) {
             self.gauges().exhausted.add(1);
+            self.spares.clear();
             if self.model.complaints.may_speak(self.model.epoch, self.now) {
                 tracing::error!(worker = self.number, %error, "cannot accept, trying again in 100 ms");
             }

@@ -197,26 +197,29 @@ impl Worker {
         let Some(destination) = backend.endpoint.destination(local_port) else {
             return Err(Begun::Failed(io::ErrorKind::AddrNotAvailable));
         };
-        net::connect(&destination, &view.options, early).map_err(|error| match error {
-            error if is_exhaustion(&error) => Begun::Exhausted,
-            error => {
-                if is_out_of_ports(&error) {
-                    self.gauges().out_of_ports.add(1);
-                    if self.model.complaints.may_speak(self.model.epoch, self.now) {
-                        let backend = &*backend.name;
-                        tracing::error!(worker = self.number, backend, "no source port is left");
-                    }
-                }
-                Begun::Failed(error.kind())
+        let attempt = net::connect(&destination, &view.options, early, &mut self.spares);
+        attempt.map_err(|error| self.not_opened(backend, &error))
+    }
+
+    /// What an error of connect(2), or on the way there, means for the attempt.
+    fn not_opened(&mut self, backend: &Backend, error: &io::Error) -> Begun {
+        if is_exhaustion(error) {
+            self.spares.clear();
+            return Begun::Exhausted;
+        }
+        if is_out_of_ports(error) {
+            self.gauges().out_of_ports.add(1);
+            if self.model.complaints.may_speak(self.model.epoch, self.now) {
+                let backend = &*backend.name;
+                tracing::error!(worker = self.number, backend, "no source port is left");
             }
-        })
+        }
+        Begun::Failed(error.kind())
     }
 
     fn attach(&mut self, key: Key, socket: Socket, view: &PoolView, connected: bool) -> Begun {
         let hearing = if connected { Hearing::Bytes } else { Hearing::Both };
-        let (token, fd) = (About::Session(key, Who::Upstream).into(), socket.raw_fd());
-        let registry = self.poll.registry();
-        if registry.register(&mut SourceFd(&fd), token, hearing.interest()).is_err() {
+        if self.hear_upstream(&socket, About::Session(key, Who::Upstream), hearing).is_err() {
             return Begun::Exhausted;
         }
         let now = self.now;

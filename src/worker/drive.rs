@@ -72,7 +72,8 @@ impl Worker {
         }
         entry.kept_alive = true;
         let keepalive = entry.route.view.as_ref().and_then(|view| view.options.keepalive);
-        if let (Some(upstream), Some(keepalive)) = (entry.session.upstream_stream(), keepalive) {
+        if let (Some(upstream), Some(keepalive)) = (entry.session.upstream_stream_mut(), keepalive)
+        {
             // Fails only for a connection that is broken, as an event will tell.
             let _ = upstream.keep_alive(keepalive);
         }

@@ -19,7 +19,14 @@ impl Worker {
         let Some(mut entry) = self.table.remove(key) else { return };
         self.wheel.disarm(key.index);
         if reason.cause == Cause::Finished {
-            entry.session.finish();
+            let upstream = entry.session.finish();
+            let (up, down) = entry.session.moved();
+            // Whoever has carried much has large buffers in the kernel by now.
+            let upstream = upstream.filter(|_| up + down <= self.scratch.len() as u64);
+            upstream.into_iter().for_each(|upstream| self.spares.give(upstream));
+        }
+        if self.table.len() == 0 {
+            self.spares.clear();
         }
         self.gauges().sessions.fetch_sub(1, Relaxed);
         self.model.ends.add(reason.cause);

@@ -38,6 +38,20 @@ impl Hearing {
 }
 
 impl Worker {
+    /// Registers the socket of an upstream, which the poll may know from before.
+    pub(super) fn hear_upstream(
+        &self,
+        socket: &Socket,
+        about: About,
+        hearing: Hearing,
+    ) -> io::Result<()> {
+        let (registry, fd) = (self.poll.registry(), socket.raw_fd());
+        match socket.is_known() {
+            false => registry.register(&mut SourceFd(&fd), about.into(), hearing.interest()),
+            true => registry.reregister(&mut SourceFd(&fd), about.into(), hearing.interest()),
+        }
+    }
+
     /// The one place where what a session wants to hear of is compared with what is registered.
     pub(super) fn watch(&mut self, key: Key) {
         self.keep_alive(key);

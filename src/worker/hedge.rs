@@ -88,10 +88,7 @@ impl Worker {
             Err(Begun::Yes | Begun::Exhausted) => return,
         };
         let hearing = if connected { Hearing::Bytes } else { Hearing::Both };
-        let interest = hearing.interest();
-        let token = About::Hedge(key).into();
-        let registry = self.poll.registry();
-        if registry.register(&mut SourceFd(&socket.raw_fd()), token, interest).is_err() {
+        if self.hear_upstream(&socket, About::Hedge(key), hearing).is_err() {
             return;
         }
         let until = self.now + view.connect.timeout;

@@ -41,7 +41,7 @@ use self::table::{Key, Table};
 use self::token::About;
 use self::wheel::Wheel;
 use crate::model::{Gauges, Model, Pulse, Snapshot, Work};
-use crate::net::{Pipe, pin_to_cpu, unpin};
+use crate::net::{Pipe, Spares, pin_to_cpu, unpin};
 use crate::plugin::{Cause, SessionEvent};
 use crate::session::{Buffers, News, Pipes, Readiness};
 
@@ -79,6 +79,7 @@ pub struct Worker {
     scratch: Box<[u8]>,
     buffers: Buffers,
     pipes: Pipes<Pipe>,
+    spares: Spares,
     random: fastrand::Rng,
     now: Instant,
     /// When the poll last gave it something to do.
@@ -119,6 +120,7 @@ impl Worker {
             scratch: vec![0; snapshot.buffer].into_boxed_slice(),
             buffers: Buffers::new(snapshot.buffer, Arc::clone(&model.budget)),
             pipes: Pipes::new(Pipe::open),
+            spares: Spares::default(),
             random: fastrand::Rng::new(),
             now,
             active: Instant::now(),

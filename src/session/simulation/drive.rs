@@ -161,7 +161,7 @@ impl World {
         if let Some(mut session) = self.session.take()
             && reason.cause == Cause::Finished
         {
-            session.finish();
+            drop(session.finish());
         }
     }
 }
