@@ -154,7 +154,20 @@ fn bind_source(socket: &Socket2, source: SocketAddr) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{Company, ListenOptions, ListeningSocket};
+    use crate::net::{Company, ListenOptions, ListeningSocket, Stream as _};
+
+    #[test]
+    fn a_connect_within_the_host_that_data_waits_for_is_known_to_be_done() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap());
+        let connect =
+            || super::connect(&address, &ConnectOptions::default(), true, &mut Spares::default());
+        assert!(matches!(connect().unwrap(), Attempt::Connected(_)));
+        drop(listener);
+        let Attempt::Pending(mut refused) = connect().unwrap() else { panic!("nobody was there") };
+        let error = refused.take_connect_error().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
 
     #[test]
     fn small_writes_are_held_back_on_neither_side() {

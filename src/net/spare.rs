@@ -5,6 +5,7 @@
 //! connection is as new as any: all that belongs to one is begun anew (tcp_disconnect), the source port too.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use super::Socket;
 use super::socket::Family;
@@ -12,11 +13,16 @@ use super::socket::Family;
 /// As many are kept of each family: what a worker connects in a few turns.
 const MOST: usize = 64;
 
+/// All go once none has come for so long.
+const KEPT: Duration = Duration::from_secs(1);
+
 /// Sockets of one worker, which its poll still knows.
 #[derive(Debug, Default)]
 pub struct Spares {
     v4: Vec<Socket>,
     v6: Vec<Socket>,
+    /// When the last one came.
+    last: Option<Instant>,
 }
 
 impl Spares {
@@ -25,11 +31,12 @@ impl Spares {
     ///
     /// What the kernel still has to see to (a FIN that is not acknowledged) is left to it: such a socket
     /// is connected still, and only closed.
-    pub fn give(&mut self, socket: Socket) {
+    pub fn give(&mut self, socket: Socket, now: Instant) {
         let Some(family) = socket.family() else { return };
         let free = self.of(family);
         if free.len() < MOST && !socket.is_connected() {
             free.push(socket.again());
+            self.last = Some(now);
         }
     }
 
@@ -39,10 +46,21 @@ impl Spares {
         std::iter::from_fn(|| free.pop()).find(|socket| rustix::net::connect_unspec(socket).is_ok())
     }
 
+    /// When [`expire`](Self::expire) is to be called.
+    pub fn expire_at(&self) -> Option<Instant> {
+        self.last.map(|last| last + KEPT)
+    }
+
+    /// Lets go of all if none has come for a while.
+    pub fn expire(&mut self, now: Instant) {
+        if self.expire_at().is_some_and(|at| now >= at) {
+            self.clear();
+        }
+    }
+
     /// Lets go of all.
     pub fn clear(&mut self) {
-        self.v4.clear();
-        self.v6.clear();
+        *self = Self::default();
     }
 
     fn of(&mut self, family: Family) -> &mut Vec<Socket> {
@@ -69,8 +87,8 @@ mod tests {
         spares: &mut Spares,
     ) -> (Socket, TcpStream) {
         let address = Address::Tcp(listener.local_addr().unwrap());
-        let attempt = connect(&address, options, true, spares).unwrap();
-        let Attempt::Connected(ours) = attempt else { panic!("not connected within the host") };
+        let attempt = connect(&address, options, false, spares).unwrap();
+        let (Attempt::Connected(ours) | Attempt::Pending(ours)) = attempt;
         (ours, listener.accept().unwrap().0)
     }
 
@@ -109,7 +127,7 @@ mod tests {
                 assert_eq!(ours.unread().unwrap(), 0);
                 before = Some((ours.raw_fd(), ours.local()));
                 talk((&mut ours, &mut theirs), [round, !round], (true, true));
-                spares.give(ours);
+                spares.give(ours, Instant::now());
             }
         }
     }
@@ -121,7 +139,7 @@ mod tests {
             let mut spares = Spares::default();
             let (mut ours, mut theirs) = dial(&listener, &ConnectOptions::default(), &mut spares);
             talk((&mut ours, &mut theirs), [1, 2], fins);
-            spares.give(ours);
+            spares.give(ours, Instant::now());
             assert!(spares.v4.is_empty(), "{fins:?}");
         }
     }
@@ -136,14 +154,14 @@ mod tests {
         for options in [source, buffer, congestion] {
             let (mut ours, mut theirs) = dial(&listener, &options, &mut spares);
             talk((&mut ours, &mut theirs), [1, 2], (true, true));
-            spares.give(ours);
+            spares.give(ours, Instant::now());
             assert!(spares.v4.is_empty(), "{options:?}");
         }
         let (mut ours, mut theirs) = dial(&listener, &ConnectOptions::default(), &mut spares);
         let keepalive = Keepalive { idle: SECOND, interval: SECOND, count: 3 };
         ours.keep_alive(keepalive).unwrap();
         talk((&mut ours, &mut theirs), [1, 2], (true, true));
-        spares.give(ours);
+        spares.give(ours, Instant::now());
         assert!(spares.v4.is_empty(), "one that is kept alive");
     }
 
@@ -156,11 +174,13 @@ mod tests {
         for (ours, theirs) in &mut all {
             talk((ours, theirs), [1, 2], (true, true));
         }
-        all.into_iter().for_each(|(ours, _)| spares.give(ours));
+        all.into_iter().for_each(|(ours, _)| spares.give(ours, Instant::now()));
         assert_eq!(spares.v4.len(), MOST);
-        spares.clear();
-        assert!(spares.take(listener.local_addr().unwrap()).is_none());
+        spares.expire(Instant::now());
+        assert_eq!(spares.v4.len(), MOST);
+        spares.expire(spares.expire_at().unwrap());
+        assert!(spares.v4.is_empty() && spares.expire_at().is_none());
     }
 
-    const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
+    const SECOND: Duration = Duration::from_secs(1);
 }

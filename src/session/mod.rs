@@ -18,6 +18,7 @@ mod connecting;
 mod half;
 mod side;
 mod turn;
+mod way;
 
 #[cfg(any(test, feature = "fuzzing"))]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a test, also when a fuzzer drives it")]
@@ -37,6 +38,7 @@ use self::half::{Flow, Half};
 use self::side::Side;
 pub use self::side::{Ended, News, Readiness};
 pub use self::turn::{Buffers, Pipes, Turn};
+use self::way::OneWay;
 use crate::config::Timeouts;
 use crate::net::Stream;
 use crate::plugin::{Cause, EndReason, Phase};
@@ -77,6 +79,7 @@ pub struct Session<S: Stream> {
     down: Half<S::Pipe>,
     clock: Clock,
     connect_by: Instant,
+    one_way: OneWay,
     /// True exactly when the sockets need no RST any more.
     finished: bool,
 }
@@ -103,6 +106,7 @@ impl<S: Stream> Session<S> {
             down: Half::new(),
             clock: Clock::new(timeouts, now, luck),
             connect_by: now,
+            one_way: OneWay::default(),
             finished: false,
         }
     }
@@ -199,6 +203,11 @@ impl<S: Stream> Session<S> {
         self.up.spliced + self.down.spliced
     }
 
+    /// True exactly when much goes one way and nothing the other, so that nobody waits for an answer.
+    pub fn streams(&self) -> bool {
+        self.one_way.streams()
+    }
+
     /// How far it has come.
     pub fn phase(&self) -> Phase {
         match &self.stage {
@@ -245,8 +254,10 @@ impl<S: Stream> Session<S> {
                 break;
             }
         }
-        if (self.up.progress(), self.down.progress()) != before {
+        let after = (self.up.progress(), self.down.progress());
+        if after != before {
             self.clock.progressed(turn.now);
+            self.one_way.note(after.0.0 - before.0.0, after.1.0 - before.1.0);
         }
         let want = self.verdict(flows, turn);
         match want {

@@ -35,7 +35,11 @@ impl Worker {
             pipes: &mut self.pipes,
             splice: self.snapshot.runtime.splice,
         };
+        let before = entry.session.moved();
         let want = entry.session.advance(&mut turn);
+        let (up, down) = entry.session.moved();
+        let moved = up - before.0 + (down - before.1);
+        self.pace.note(entry.session.streams(), moved, self.now);
         if connecting && entry.session.phase() == Phase::Relay {
             entry.connected(self.now);
         }

@@ -23,10 +23,7 @@ impl Worker {
             let (up, down) = entry.session.moved();
             // Whoever has carried much has large buffers in the kernel by now.
             let upstream = upstream.filter(|_| up + down <= self.scratch.len() as u64);
-            upstream.into_iter().for_each(|upstream| self.spares.give(upstream));
-        }
-        if self.table.len() == 0 {
-            self.spares.clear();
+            upstream.into_iter().for_each(|upstream| self.spares.give(upstream, self.now));
         }
         self.gauges().sessions.fetch_sub(1, Relaxed);
         self.model.ends.add(reason.cause);

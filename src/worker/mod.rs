@@ -18,6 +18,7 @@ mod hold;
 mod judge;
 mod line;
 mod moving;
+mod pace;
 mod table;
 mod tell;
 mod token;
@@ -28,6 +29,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll};
@@ -37,6 +39,7 @@ pub use self::command::{Accepted, Command, Fleet, Moving, Whom};
 use self::ears::Ears;
 pub use self::eject::tell_of_return;
 use self::entry::Entry;
+use self::pace::Pace;
 use self::table::{Key, Table};
 use self::token::About;
 use self::wheel::Wheel;
@@ -86,6 +89,7 @@ pub struct Worker {
     active: Instant,
     /// In this turn it has taken a new snapshot into use.
     has_seen: bool,
+    pace: Pace,
     stopping: bool,
 }
 
@@ -125,6 +129,7 @@ impl Worker {
             now,
             active: Instant::now(),
             has_seen: false,
+            pace: Pace::new(now),
             stopping: false,
             snapshot,
             model,
@@ -145,6 +150,12 @@ impl Worker {
         while !self.stopping {
             let patience = if self.spins() { Some(Duration::ZERO) } else { self.patience() };
             self.pulse().rest();
+            if let Some(pause) = self.pace.gather(self.now)
+                && patience != Some(Duration::ZERO)
+            {
+                #[allow(clippy::disallowed_methods, reason = "not to be woken is what it is for")]
+                thread::sleep(pause);
+            }
             let polled = self.poll.poll(&mut events, patience);
             self.pulse().begin();
             match polled {
@@ -174,6 +185,7 @@ impl Worker {
         }
         self.look();
         self.fire_timers();
+        self.spares.expire(self.now);
         self.listen();
         for _ in 0..self.ready.len().min(SESSIONS) {
             let Some(key) = self.ready.pop_front() else { break };
@@ -309,7 +321,8 @@ impl Worker {
             return Some(Duration::ZERO);
         }
         let timer = self.wheel.next().map(|tick| self.model.epoch + Duration::from_millis(tick));
-        let next = [timer, self.ears.resume_at()].into_iter().flatten().min()?;
+        let next = [timer, self.ears.resume_at(), self.spares.expire_at()];
+        let next = next.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
