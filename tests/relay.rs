@@ -269,6 +269,57 @@ fn an_upstream_that_resets_before_any_byte_counts_as_a_failed_connect() {
 }
 
 #[test]
+fn a_socket_that_is_connected_again_knows_nothing_of_the_connection_before() {
+    let backend = Backend::scripted(|peer| {
+        let asked = peer.line().unwrap();
+        peer.send(format!("{asked} was asked\n").as_bytes());
+        match &*asked {
+            "reset" => peer.reset_when_closed(),
+            _ => peer.expect_eof(),
+        }
+    });
+    for client_first in [false, true] {
+        let simple = Forebay::simple(&[backend.address()], "");
+        let first = format!("[listener.web]\nclient_first = {client_first}\n");
+        let config = simple.replace("[listener.web]\n", &first);
+        let forebay = Start::new(format!("[runtime]\nworkers = 1\n{config}")).start();
+        let before = forebay.sockets();
+        let ask = |line: &str| {
+            let mut client = Peer::connect(forebay.address("web"));
+            client.send(format!("{line}\n").as_bytes());
+            client.expect(format!("{line} was asked\n").as_bytes());
+            client
+        };
+        for round in 0..20 {
+            let clean = ask(&format!("number {round}"));
+            clean.finish();
+            let mut clean = clean;
+            clean.expect_eof();
+            ask("reset").expect_reset();
+        }
+        // What nobody needs any more is not kept for long.
+        assert!(comes_true(SOON, || forebay.sockets() == before), "{before} before");
+    }
+}
+
+#[test]
+fn a_socket_that_is_connected_again_may_be_refused() {
+    let backend = Backend::echo();
+    let config = Forebay::simple(&[backend.address()], "");
+    let forebay = Start::new(format!("[runtime]\nworkers = 1\n{config}")).sessions().start();
+    for _ in 0..3 {
+        let mut client = Peer::connect(forebay.address("web"));
+        client.ask(b"hello").unwrap();
+        client.finish();
+        client.expect_eof();
+    }
+    drop(backend);
+    Peer::connect(forebay.address("web")).expect_reset();
+    eventually(SOON, || forebay.sessions().len() == 4);
+    assert!(forebay.said().contains("connection refused"), "{}", forebay.said());
+}
+
+#[test]
 fn a_client_that_stops_reading_costs_bounded_memory() {
     let backend = Backend::blasting();
     for splice in SPLICE {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as Socket2, Type};
 
 use super::listen::set_congestion;
-use super::socket::{Family, set_buffers};
+use super::socket::set_buffers;
 use super::{Address, Keepalive, Socket, Spares, raw};
 
 /// What an upstream socket is made with.
@@ -28,7 +28,9 @@ pub struct ConnectOptions {
 impl ConnectOptions {
     /// True exactly when a socket is made with no options but those that all have.
     fn is_plain(&self) -> bool {
-        self.source.is_none() && self.congestion.is_none() && self.socket_buffer.is_none()
+        // Keepalive comes later, and is noted then.
+        let Self { source, keepalive: _, congestion, socket_buffer } = self;
+        source.is_none() && congestion.is_none() && socket_buffer.is_none()
     }
 }
 
@@ -109,7 +111,7 @@ fn make(address: SocketAddr, options: &ConnectOptions) -> io::Result<Socket> {
     let socket = Socket2::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
     if options.is_plain() {
-        return Ok(Socket::plain(OwnedFd::from(socket), Family::of(address)));
+        return Ok(Socket::plain(OwnedFd::from(socket)));
     }
     if let Some(congestion) = &options.congestion {
         socket.set_tcp_congestion(congestion.as_bytes())?;

@@ -23,8 +23,8 @@ pub use pages::Pages;
 pub use pipe::Pipe;
 pub use process::{
     is_exhaustion, is_out_of_ports, memory, pin_to_cpu, raise_descriptor_limit,
-    renounce_new_privileges, unpin,
+    renounce_new_privileges, rest, unpin,
 };
 pub use socket::{Peer, Socket};
-pub use spare::Spares;
+pub use spare::{SPARES, Spares};
 pub use stream::{Liveness, Stream};

@@ -1,9 +1,12 @@
 //! Limits of the process and of the machine, and where threads run.
 
 use std::io;
+use std::time::Duration;
 
 use rustix::process::{Resource, getpid, getrlimit, setrlimit};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_no_new_privs};
+use rustix::thread::{
+    CpuSet, Timespec, nanosleep, sched_getaffinity, sched_setaffinity, set_no_new_privs,
+};
 
 /// Lifts the soft limit of descriptors to the hard one and returns it (RLIMIT_NOFILE,
 /// getrlimit(2)).
@@ -79,6 +82,13 @@ pub fn unpin() -> io::Result<()> {
 /// Those of the first thread, which is never pinned.
 fn cpus_of_process() -> io::Result<CpuSet> {
     Ok(sched_getaffinity(Some(getpid()))?)
+}
+
+/// Lets the thread rest, deaf to all events, for `time` and the slack of timers (50 µs unless changed by
+/// PR_SET_TIMERSLACK, prctl(2)): nanosleep(2). A signal ends it early.
+pub fn rest(time: Duration) {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    let _ = nanosleep(&Timespec { tv_sec: seconds, tv_nsec: time.subsec_nanos().into() });
 }
 
 #[cfg(test)]

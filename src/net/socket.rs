@@ -45,23 +45,10 @@ impl std::fmt::Display for Peer {
 pub struct Socket {
     fd: OwnedFd,
     tcp: bool,
-    /// Where it may be connected once more, if it has no options but those that all have.
-    family: Option<Family>,
+    /// True exactly when it was made with no options but those that all upstreams' have, and has had none since.
+    plain: bool,
     /// True exactly when it had another connection before.
     again: bool,
-}
-
-/// The addresses that a TCP socket may be connected to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Family {
-    V4,
-    V6,
-}
-
-impl Family {
-    pub(super) fn of(address: SocketAddr) -> Self {
-        if address.is_ipv4() { Self::V4 } else { Self::V6 }
-    }
 }
 
 pub(super) fn set_buffers(socket: SockRef<'_>, bytes: u64) -> io::Result<()> {
@@ -73,22 +60,29 @@ pub(super) fn set_buffers(socket: SockRef<'_>, bytes: u64) -> io::Result<()> {
 impl Socket {
     /// Takes over a non-blocking stream socket.
     pub fn new(fd: OwnedFd, tcp: bool) -> Self {
-        Self { fd, tcp, family: None, again: false }
+        Self { fd, tcp, plain: false, again: false }
     }
 
-    /// A TCP socket with no options but those that all have.
-    pub(super) fn plain(fd: OwnedFd, family: Family) -> Self {
-        Self { fd, tcp: true, family: Some(family), again: false }
+    /// Takes over a TCP socket with no options but those that all upstreams' have.
+    pub(super) fn plain(fd: OwnedFd) -> Self {
+        Self { fd, tcp: true, plain: true, again: false }
     }
 
-    pub(super) fn family(&self) -> Option<Family> {
-        self.family
+    /// True exactly when it has no options but those that all upstreams' have.
+    pub fn is_plain(&self) -> bool {
+        self.plain
     }
 
-    /// True exactly when it has a connection: neither none yet, nor none any more (getpeername(2), which
-    /// leaves an error to be met by whom it concerns).
+    /// True exactly when a connect has led to a connection (getpeername(2), which leaves an error to be met by
+    /// whom it concerns).
     pub(super) fn is_connected(&self) -> bool {
         rustix::net::getpeername(&self.fd).is_ok()
+    }
+
+    /// True exactly when it had a connection, for which the kernel has nothing left to do (TCP_CLOSE; one
+    /// that is connecting has none yet either).
+    pub(super) fn is_over(&self) -> bool {
+        matches!(rustix::net::getpeername(&self.fd), Err(rustix::io::Errno::NOTCONN))
     }
 
     /// The same for another connection.
@@ -96,7 +90,8 @@ impl Socket {
         Self { again: true, ..self }
     }
 
-    /// True exactly when it had another connection before, of which the poll knows it.
+    /// True exactly when it had another connection before. Then the poll knows it, until a session takes it to
+    /// another worker.
     pub fn is_known(&self) -> bool {
         self.again
     }
@@ -117,7 +112,7 @@ impl Socket {
     /// # Errors
     /// What setsockopt(2) says.
     pub fn keep_alive(&mut self, keepalive: Keepalive) -> io::Result<()> {
-        self.family = None;
+        self.plain = false;
         SockRef::from(&self.fd).set_tcp_keepalive(&keepalive_of(keepalive))
     }
 

@@ -1,73 +1,74 @@
 //! Upstream sockets that are connected once more.
 //!
 //! To connect a socket again whose connection is over (connect(2) with AF_UNSPEC, then as ever) spares the
-//! kernel to free one and to make another: its descriptor, its place in the poll and its options stay. The
-//! connection is as new as any: all that belongs to one is begun anew (tcp_disconnect), the source port too.
+//! kernel to free one and to make another: its descriptor, its place in the poll and its options stay. What
+//! belongs to a connection is begun anew (tcp_disconnect), with another source port; only its sequence numbers
+//! go on from the last ones. So a socket goes to the address again that knows them, and to no other.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::Socket;
-use super::socket::Family;
 
-/// As many are kept of each family: what a worker connects in a few turns.
-const MOST: usize = 64;
+/// As many are kept: what a worker connects in a few turns.
+pub const SPARES: usize = 64;
 
-/// All go once none has come for so long.
+/// For so long each is kept.
 const KEPT: Duration = Duration::from_secs(1);
 
-/// Sockets of one worker, which its poll still knows.
+/// Sockets of one worker, with which its poll is still registered.
 #[derive(Debug, Default)]
 pub struct Spares {
-    v4: Vec<Socket>,
-    v6: Vec<Socket>,
-    /// When the last one came.
-    last: Option<Instant>,
+    /// The one that came first in front.
+    free: VecDeque<Spare>,
+}
+
+#[derive(Debug)]
+struct Spare {
+    since: Instant,
+    address: SocketAddr,
+    socket: Socket,
 }
 
 impl Spares {
-    /// Keeps a socket if both sides have ended its connection, it has no options of its own, and there are
-    /// not enough. It must be the poll's that the sockets are registered with which are connected by these.
+    /// Keeps a socket that was connected to `address`, if that is over and it has no options of its own; the
+    /// oldest one goes if there are enough.
     ///
     /// What the kernel still has to see to (a FIN that is not acknowledged) is left to it: such a socket
-    /// is connected still, and only closed.
-    pub fn give(&mut self, socket: Socket, now: Instant) {
-        let Some(family) = socket.family() else { return };
-        let free = self.of(family);
-        if free.len() < MOST && !socket.is_connected() {
-            free.push(socket.again());
-            self.last = Some(now);
+    /// is only closed.
+    pub fn give(&mut self, socket: Socket, address: SocketAddr, now: Instant) {
+        if !socket.is_plain() || !socket.is_over() {
+            return;
         }
+        if self.free.len() == SPARES {
+            self.free.pop_front();
+        }
+        self.free.push_back(Spare { since: now, address, socket: socket.again() });
     }
 
-    /// One that may be connected to this address.
+    /// One that was connected to this address before.
     pub(super) fn take(&mut self, address: SocketAddr) -> Option<Socket> {
-        let free = self.of(Family::of(address));
-        std::iter::from_fn(|| free.pop()).find(|socket| rustix::net::connect_unspec(socket).is_ok())
+        let at = self.free.iter().rposition(|spare| spare.address == address)?;
+        let Spare { socket, .. } = self.free.remove(at)?;
+        rustix::net::connect_unspec(&socket).is_ok().then_some(socket)
     }
 
     /// When [`expire`](Self::expire) is to be called.
     pub fn expire_at(&self) -> Option<Instant> {
-        self.last.map(|last| last + KEPT)
+        self.free.front().map(|oldest| oldest.since + KEPT)
     }
 
-    /// Lets go of all if none has come for a while.
+    /// Lets go of those that nobody needed for a while.
     pub fn expire(&mut self, now: Instant) {
-        if self.expire_at().is_some_and(|at| now >= at) {
-            self.clear();
+        while self.expire_at().is_some_and(|at| now >= at) {
+            self.free.pop_front();
         }
     }
 
     /// Lets go of all.
     pub fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    fn of(&mut self, family: Family) -> &mut Vec<Socket> {
-        match family {
-            Family::V4 => &mut self.v4,
-            Family::V6 => &mut self.v6,
-        }
+        self.free.clear();
     }
 }
 
@@ -124,10 +125,9 @@ mod tests {
                     assert_ne!(ours.local(), local, "the source port of the connection before");
                     assert!(ours.is_known());
                 }
-                assert_eq!(ours.unread().unwrap(), 0);
                 before = Some((ours.raw_fd(), ours.local()));
                 talk((&mut ours, &mut theirs), [round, !round], (true, true));
-                spares.give(ours, Instant::now());
+                spares.give(ours, listener.local_addr().unwrap(), Instant::now());
             }
         }
     }
@@ -139,8 +139,8 @@ mod tests {
             let mut spares = Spares::default();
             let (mut ours, mut theirs) = dial(&listener, &ConnectOptions::default(), &mut spares);
             talk((&mut ours, &mut theirs), [1, 2], fins);
-            spares.give(ours, Instant::now());
-            assert!(spares.v4.is_empty(), "{fins:?}");
+            spares.give(ours, listener.local_addr().unwrap(), Instant::now());
+            assert!(spares.free.is_empty(), "{fins:?}");
         }
     }
 
@@ -154,32 +154,50 @@ mod tests {
         for options in [source, buffer, congestion] {
             let (mut ours, mut theirs) = dial(&listener, &options, &mut spares);
             talk((&mut ours, &mut theirs), [1, 2], (true, true));
-            spares.give(ours, Instant::now());
-            assert!(spares.v4.is_empty(), "{options:?}");
+            spares.give(ours, listener.local_addr().unwrap(), Instant::now());
+            assert!(spares.free.is_empty(), "{options:?}");
         }
         let (mut ours, mut theirs) = dial(&listener, &ConnectOptions::default(), &mut spares);
         let keepalive = Keepalive { idle: SECOND, interval: SECOND, count: 3 };
         ours.keep_alive(keepalive).unwrap();
         talk((&mut ours, &mut theirs), [1, 2], (true, true));
-        spares.give(ours, Instant::now());
-        assert!(spares.v4.is_empty(), "one that is kept alive");
+        spares.give(ours, listener.local_addr().unwrap(), Instant::now());
+        assert!(spares.free.is_empty(), "one that is kept alive");
     }
 
     #[test]
     fn so_many_are_kept_and_no_more() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut spares = Spares::default();
-        let mut all: Vec<_> =
-            (0..=MOST).map(|_| dial(&listener, &ConnectOptions::default(), &mut spares)).collect();
+        let mut all: Vec<_> = (0..=SPARES)
+            .map(|_| dial(&listener, &ConnectOptions::default(), &mut spares))
+            .collect();
         for (ours, theirs) in &mut all {
             talk((ours, theirs), [1, 2], (true, true));
         }
-        all.into_iter().for_each(|(ours, _)| spares.give(ours, Instant::now()));
-        assert_eq!(spares.v4.len(), MOST);
-        spares.expire(Instant::now());
-        assert_eq!(spares.v4.len(), MOST);
+        let last = all[SPARES].0.raw_fd();
+        let (address, now) = (listener.local_addr().unwrap(), Instant::now());
+        all.into_iter().for_each(|(ours, _)| spares.give(ours, address, now));
+        assert_eq!(spares.free.len(), SPARES);
+        let taken = spares.take(address).unwrap();
+        assert_eq!(taken.raw_fd(), last, "the oldest has made room");
+        spares.expire(now + KEPT - Duration::from_millis(1));
+        assert_eq!(spares.free.len(), SPARES - 1);
         spares.expire(spares.expire_at().unwrap());
-        assert!(spares.v4.is_empty() && spares.expire_at().is_none());
+        assert!(spares.free.is_empty() && spares.expire_at().is_none());
+    }
+
+    #[test]
+    fn a_socket_goes_to_no_address_that_did_not_have_it_before() {
+        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let mut spares = Spares::default();
+        let (mut ours, mut theirs) = dial(&listeners[0], &ConnectOptions::default(), &mut spares);
+        talk((&mut ours, &mut theirs), [1, 2], (true, true));
+        spares.give(ours, listeners[0].local_addr().unwrap(), Instant::now());
+        let (ours, _theirs) = dial(&listeners[1], &ConnectOptions::default(), &mut spares);
+        assert!(!ours.is_known());
+        let (ours, _theirs) = dial(&listeners[0], &ConnectOptions::default(), &mut spares);
+        assert!(ours.is_known());
     }
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -218,7 +218,9 @@ impl<S: Stream> Session<S> {
     }
 
     /// Marks a good end: the sockets are closed without a reset. Any other session resets both
-    /// when it is dropped, so that nothing cut short can look complete. The upstream is given back.
+    /// when it is dropped, so that nothing cut short can look complete. The upstream is given back, and
+    /// nothing is left to be asked but what was counted.
+    #[must_use]
     pub fn finish(&mut self) -> Option<S> {
         self.finished = true;
         match std::mem::replace(&mut self.stage, Stage::Seeking) {

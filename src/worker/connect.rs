@@ -41,6 +41,7 @@ impl Worker {
             return;
         };
         accepted.counted.keep();
+        self.pace.serve(self.now);
         let listener = Arc::clone(&accepted.listener.listener);
         let client_first = accepted.listener.client_first;
         let id = (self.number as u64) << 48 | self.gauges().started.next();

@@ -20,10 +20,7 @@ impl Worker {
         self.wheel.disarm(key.index);
         if reason.cause == Cause::Finished {
             let upstream = entry.session.finish();
-            let (up, down) = entry.session.moved();
-            // Whoever has carried much has large buffers in the kernel by now.
-            let upstream = upstream.filter(|_| up + down <= self.scratch.len() as u64);
-            upstream.into_iter().for_each(|upstream| self.spares.give(upstream, self.now));
+            upstream.into_iter().for_each(|upstream| self.spare(upstream, &entry));
         }
         self.gauges().sessions.fetch_sub(1, Relaxed);
         self.model.ends.add(reason.cause);

@@ -1,6 +1,6 @@
 //! The data plane: one thread per core, each with its own poll, sessions, timers and buffers.
 //!
-//! A worker never blocks, takes no lock but those of the per-source table and of a pool's queue, reads no
+//! A worker never blocks but to let streams gather (`pace`), takes no lock but those of the per-source table and of a pool's queue, reads no
 //! file, and logs only what an operator must know or has asked for. One turn of its loop: events, commands,
 //! timers, listening sockets, then the sessions that have something to do.
 
@@ -19,6 +19,7 @@ mod judge;
 mod line;
 mod moving;
 mod pace;
+mod spare;
 mod table;
 mod tell;
 mod token;
@@ -29,7 +30,6 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll};
@@ -44,7 +44,7 @@ use self::table::{Key, Table};
 use self::token::About;
 use self::wheel::Wheel;
 use crate::model::{Gauges, Model, Pulse, Snapshot, Work};
-use crate::net::{Pipe, Spares, pin_to_cpu, unpin};
+use crate::net::{Pipe, Spares, pin_to_cpu, rest, unpin};
 use crate::plugin::{Cause, SessionEvent};
 use crate::session::{Buffers, News, Pipes, Readiness};
 
@@ -153,8 +153,7 @@ impl Worker {
             if let Some(pause) = self.pace.gather(self.now)
                 && patience != Some(Duration::ZERO)
             {
-                #[allow(clippy::disallowed_methods, reason = "not to be woken is what it is for")]
-                thread::sleep(pause);
+                rest(pause);
             }
             let polled = self.poll.poll(&mut events, patience);
             self.pulse().begin();
@@ -241,6 +240,7 @@ impl Worker {
     fn obey(&mut self, command: Command) {
         // Whoever sent a client may have judged it by a snapshot that this worker has not seen yet.
         self.look();
+        self.pace.serve(self.now);
         match command {
             Command::Adopt { id, socket, view } => self.adopt(id, socket, view),
             Command::LetGo(socket) => {

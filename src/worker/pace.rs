@@ -34,8 +34,13 @@ impl Pace {
         if streams {
             self.streamed += moved;
         } else {
-            self.other = now;
+            self.serve(now);
         }
+    }
+
+    /// There is somebody else: a new session, a command.
+    pub(super) fn serve(&mut self, now: Instant) {
+        self.other = now;
     }
 
     /// How long to rest after this turn before the poll is asked.
