@@ -8,7 +8,6 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as Socket2, Type};
 
 use super::listen::set_congestion;
-use super::socket::set_buffers;
 use super::{Address, Keepalive, Socket, Spares, raw};
 
 /// What an upstream socket is made with.
@@ -116,13 +115,14 @@ fn make(address: SocketAddr, options: &ConnectOptions) -> io::Result<Socket> {
     if let Some(congestion) = &options.congestion {
         socket.set_tcp_congestion(congestion.as_bytes())?;
     }
-    if let Some(bytes) = options.socket_buffer {
-        set_buffers(SockRef::from(&socket), bytes)?;
-    }
     if let Some(source) = options.source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
         bind_source(&socket, source)?;
     }
-    Ok(Socket::new(OwnedFd::from(socket), true))
+    let mut socket = Socket::new(OwnedFd::from(socket), true);
+    if let Some(bytes) = options.socket_buffer {
+        socket.bound_buffers(bytes)?;
+    }
+    Ok(socket)
 }
 
 /// Begins to connect, only to see whether somebody is there: what is closed is reset, which leaves no TIME_WAIT.

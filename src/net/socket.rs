@@ -49,23 +49,19 @@ pub struct Socket {
     plain: bool,
     /// True exactly when it had another connection before.
     again: bool,
-}
-
-pub(super) fn set_buffers(socket: SockRef<'_>, bytes: u64) -> io::Result<()> {
-    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-    socket.set_send_buffer_size(bytes)?;
-    socket.set_recv_buffer_size(bytes)
+    /// True exactly when the kernel does not size its buffers.
+    bounded: bool,
 }
 
 impl Socket {
     /// Takes over a non-blocking stream socket.
     pub fn new(fd: OwnedFd, tcp: bool) -> Self {
-        Self { fd, tcp, plain: false, again: false }
+        Self { fd, tcp, plain: false, again: false, bounded: false }
     }
 
     /// Takes over a TCP socket with no options but those that all upstreams' have.
     pub(super) fn plain(fd: OwnedFd) -> Self {
-        Self { fd, tcp: true, plain: true, again: false }
+        Self { plain: true, ..Self::new(fd, true) }
     }
 
     /// True exactly when it has no options but those that all upstreams' have.
@@ -121,8 +117,18 @@ impl Socket {
     ///
     /// # Errors
     /// What setsockopt(2) says.
-    pub fn bound_buffers(&self, bytes: u64) -> io::Result<()> {
-        set_buffers(SockRef::from(&self.fd), bytes)
+    pub fn bound_buffers(&mut self, bytes: u64) -> io::Result<()> {
+        self.plain = false;
+        self.bounded = true;
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let socket = SockRef::from(&self.fd);
+        socket.set_send_buffer_size(bytes)?;
+        socket.set_recv_buffer_size(bytes)
+    }
+
+    /// True exactly when what the kernel holds for it was bounded.
+    pub fn has_bounded_buffers(&self) -> bool {
+        self.bounded
     }
 
     /// The address at this end; `None` for a unix socket.

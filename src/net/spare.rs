@@ -153,6 +153,7 @@ mod tests {
         let mut spares = Spares::default();
         for options in [source, buffer, congestion] {
             let (mut ours, mut theirs) = dial(&listener, &options, &mut spares);
+            assert_eq!(ours.has_bounded_buffers(), options.socket_buffer.is_some());
             talk((&mut ours, &mut theirs), [1, 2], (true, true));
             spares.give(ours, listener.local_addr().unwrap(), Instant::now());
             assert!(spares.free.is_empty(), "{options:?}");

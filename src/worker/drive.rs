@@ -39,7 +39,7 @@ impl Worker {
         let want = entry.session.advance(&mut turn);
         let (up, down) = entry.session.moved();
         let moved = up - before.0 + (down - before.1);
-        self.pace.note(entry.session.streams(), moved, self.now);
+        self.pace.note(entry.may_gather(), moved, self.now);
         if connecting && entry.session.phase() == Phase::Relay {
             entry.connected(self.now);
         }

@@ -100,6 +100,13 @@ impl Entry {
         }
     }
 
+    /// True exactly when its bytes may gather: it streams, and into buffers that the kernel makes as large
+    /// as it takes.
+    pub(super) fn may_gather(&self) -> bool {
+        let bounded = |who| self.stream(who).is_some_and(Socket::has_bounded_buffers);
+        self.session.streams() && !bounded(Who::Client) && !bounded(Who::Upstream)
+    }
+
     /// Notes that the worker is at this session.
     pub(super) fn tell(&self, pulse: &Pulse, work: Work) {
         let backend = self.route.backend.as_ref().map(|(backend, _)| backend);

@@ -26,7 +26,7 @@ impl From<Cause> for Refusal<'_> {
 impl Worker {
     pub(super) fn judge(
         &mut self,
-        socket: Socket,
+        mut socket: Socket,
         client: Peer,
         view: &Arc<ListenerView>,
         mut entrance: Entrance,

@@ -29,9 +29,9 @@ impl Pace {
         Self { streamed: 0, other: now }
     }
 
-    /// A session had its turn, in which so many bytes were moved.
-    pub(super) fn note(&mut self, streams: bool, moved: u64, now: Instant) {
-        if streams {
+    /// A session had its turn, in which so many bytes were moved, which may gather or not.
+    pub(super) fn note(&mut self, may_gather: bool, moved: u64, now: Instant) {
+        if may_gather {
             self.streamed += moved;
         } else {
             self.serve(now);
