@@ -65,7 +65,7 @@ impl Socket {
     }
 
     /// True exactly when it has no options but those that all upstreams' have.
-    pub fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         self.plain
     }
 

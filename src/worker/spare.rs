@@ -11,7 +11,7 @@ impl Worker {
     /// Keeps the socket of an upstream, if it is worth it.
     pub(super) fn spare(&mut self, upstream: Socket, entry: &Entry) {
         let (up, down) = entry.session.moved();
-        if !upstream.is_plain() || up + down > LITTLE || !self.has_room_for_spares() {
+        if up + down > LITTLE || !self.has_room_for_spares() {
             return;
         }
         // One whose port follows the client's has none of its own.
