@@ -43,6 +43,7 @@ impl Relay {
             buffers: &mut self.buffers,
             pipes: &mut self.pipes,
             splice: Splice::Auto,
+            crowded: false,
         });
         debug_assert_eq!(want, Want::Nothing);
         self.session.deadline()

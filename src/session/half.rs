@@ -27,6 +27,10 @@ const LARGE: usize = 8;
 /// A splice is small that moves less than so many parts (4 KiB): copying does it cheaper.
 const SMALL: usize = 16;
 
+/// An answer is large, or small, at so many parts (32 KiB): each comes alone, so that a splice of it cannot
+/// gather more, and what is still in the processor's cache costs little to copy.
+const ANSWER: usize = 2;
+
 /// A splice that moves less than so many times the scratch memory may well have moved all there was.
 const FEW: usize = 4;
 
@@ -71,6 +75,8 @@ pub(super) struct Half<P> {
     large_reads: u8,
     /// True exactly when bytes are spliced.
     bulk: bool,
+    /// True exactly when bytes have gone the other way since any went this way.
+    pub(super) answers: bool,
     /// True exactly when the FIN of the source has been passed on, or follows from closing.
     pub(super) closed: bool,
     /// True exactly when the opposite half is closed: nothing is left to do after this one but to
@@ -86,6 +92,7 @@ impl<P> Half<P> {
             spliced: 0,
             large_reads: 0,
             bulk: false,
+            answers: false,
             closed: false,
             last: false,
         }
@@ -200,7 +207,7 @@ impl<P> Half<P> {
         turn: &mut Turn<'_, P>,
     ) {
         let count = receive(from, turn.scratch);
-        if count >= turn.scratch.len() / LARGE {
+        if count >= self.least(LARGE, turn) {
             self.large_reads = self.large_reads.saturating_add(1);
             self.bulk = turn.splice != Splice::Never && self.large_reads >= BULK;
         } else {
@@ -245,7 +252,7 @@ impl<P> Half<P> {
                 if held < FEW * turn.scratch.len() {
                     from.splice_gave();
                 }
-                self.large_reads = match held < turn.scratch.len() / SMALL {
+                self.large_reads = match held < self.least(SMALL, turn) {
                     true => self.large_reads.saturating_sub(1),
                     false => BULK,
                 };
@@ -264,6 +271,12 @@ impl<P> Half<P> {
             Err(error) => from.failed(&error),
         }
         turn.pipes.give(pipe);
+    }
+
+    /// The bytes from which on a read is large, or a splice not small: so many parts of the scratch memory.
+    fn least(&self, parts: usize, turn: &Turn<'_, P>) -> usize {
+        let parts = if self.answers && !turn.crowded { ANSWER } else { parts };
+        turn.scratch.len() / parts
     }
 
     fn stop_splicing(&mut self) {

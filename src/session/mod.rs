@@ -245,6 +245,7 @@ impl<S: Stream> Session<S> {
     fn relay(&mut self, turn: &mut Turn<'_, S::Pipe>) -> Want {
         let Stage::Relaying { upstream } = &mut self.stage else { return Want::Nothing };
         let before = (self.up.progress(), self.down.progress());
+        (self.up.answers, self.down.answers) = self.one_way.answers();
         let mut flows = (Flow::Idle, Flow::Idle);
         for _ in 0..ROUNDS {
             let ends = (self.client.ended(), upstream.ended());

@@ -173,6 +173,8 @@ pub struct Turn<'a, P> {
     pub pipes: &'a mut Pipes<P>,
     /// When pipes are used.
     pub splice: Splice,
+    /// True exactly when there are so many sessions that what comes for one has left the cache.
+    pub crowded: bool,
 }
 
 #[cfg(test)]

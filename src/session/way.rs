@@ -19,6 +19,12 @@ impl OneWay {
         };
     }
 
+    /// True exactly when what goes to the upstream now, or to the client, is an answer: bytes have gone the other
+    /// way since.
+    pub(super) fn answers(&self) -> (bool, bool) {
+        (self.0 >= 0, self.0 <= 0)
+    }
+
     /// True exactly when so much has gone one way alone that nobody waits for an answer.
     pub(super) fn streams(&self) -> bool {
         self.0.unsigned_abs() >= STREAM

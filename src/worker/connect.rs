@@ -88,6 +88,7 @@ impl Worker {
     /// Reads what a client that sends first has sent, once there is somebody to send it to: one that
     /// waits for that is not read. True exactly when there is something.
     fn read_early(&mut self, key: Key) -> bool {
+        let crowded = self.is_crowded();
         let Some(entry) = self.table.get_mut(key) else { return false };
         let mut turn = Turn {
             now: self.now,
@@ -95,6 +96,7 @@ impl Worker {
             buffers: &mut self.buffers,
             pipes: &mut self.pipes,
             splice: self.snapshot.runtime.splice,
+            crowded,
         };
         entry.session.expect_data();
         entry.session.read_early(&mut turn)

@@ -23,6 +23,7 @@ impl Worker {
     }
 
     fn advance(&mut self, key: Key) {
+        let crowded = self.is_crowded();
         let Some(entry) = self.table.get_mut(key) else { return };
         entry.queued = false;
         let work = entry.session.phase().into();
@@ -34,6 +35,7 @@ impl Worker {
             buffers: &mut self.buffers,
             pipes: &mut self.pipes,
             splice: self.snapshot.runtime.splice,
+            crowded,
         };
         let before = entry.session.moved();
         let want = entry.session.advance(&mut turn);

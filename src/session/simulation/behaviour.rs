@@ -270,6 +270,48 @@ fn bulk_is_spliced_and_small_messages_are_not() {
 }
 
 #[test]
+fn of_questions_and_answers_only_large_ones_are_spliced_unless_there_is_a_crowd() {
+    // Of 1,024 bytes of scratch memory 128 are a lot, and 512 of an answer.
+    let exchange = |size: u64, crowded: bool| {
+        let mut world = relaying(|setting| setting.crowded = crowded);
+        for _ in 0..10 {
+            for index in [0, 1] {
+                world.writes(index, size);
+                world.poll();
+            }
+        }
+        world.half_closes(0);
+        world.half_closes(1);
+        world.run();
+        assert_eq!((world.saw(0).0, world.saw(1).0), (10 * size, 10 * size));
+        world.spliced
+    };
+    assert_eq!(exchange(127, true), 0);
+    assert_eq!(exchange(511, false), 0);
+    assert!(exchange(128, true) >= 5 * 128, "a crowd");
+    assert!(exchange(512, false) >= 5 * 512, "large ones");
+}
+
+#[test]
+fn a_stream_that_follows_questions_and_answers_is_spliced_until_they_go_on() {
+    let mut world = relaying(|_| ());
+    let spliced = |world: &mut World, index: usize, count: u64| {
+        let before = world.spliced;
+        world.writes(index, count);
+        world.poll();
+        world.spliced > before
+    };
+    for _ in 0..3 {
+        assert!(!spliced(&mut world, 0, 200) && !spliced(&mut world, 1, 200), "in turns");
+    }
+    let stream: Vec<bool> = (0..6).map(|_| spliced(&mut world, 1, 200)).collect();
+    assert_eq!(stream, [false, false, false, true, true, true]);
+    let turns: Vec<bool> =
+        (0..4).map(|_| spliced(&mut world, 0, 200) | spliced(&mut world, 1, 200)).collect();
+    assert_eq!(turns, [true, true, true, false]);
+}
+
+#[test]
 fn a_unix_peer_that_leaves_bytes_unread_is_no_fin() {
     for written_to in [false, true] {
         let mut world = relaying(|setting| setting.families[1] = Family::Unix);

@@ -1,7 +1,7 @@
 //! The worker's part of a world: events, turns, connects, the timer and the end.
 
 use super::kernel::{ERR, HUP, IN, OUT, READ};
-use super::setting::Attempt;
+use super::setting::{Attempt, Setting};
 use super::stream::{FakePipe, FakeStream};
 use super::world::{Action, World};
 use super::{MILLISECOND, micros};
@@ -16,8 +16,8 @@ impl World {
     pub(super) fn with_turn<R>(&mut self, work: impl FnOnce(&mut Turn<'_, FakePipe>) -> R) -> R {
         let now = self.instant();
         let (buffers, pipes) = self.lent.as_mut().unwrap();
-        let splice = self.setting.splice;
-        work(&mut Turn { now, scratch: &mut self.scratch, buffers, pipes, splice })
+        let Setting { splice, crowded, .. } = self.setting;
+        work(&mut Turn { now, scratch: &mut self.scratch, buffers, pipes, splice, crowded })
     }
 
     /// One turn of the worker's loop.

@@ -40,6 +40,7 @@ pub(super) fn setting(mut chance: Chance) -> Setting {
     if random.u8(..10) == 0 {
         setting.timeouts.lifetime = Some(Duration::from_secs(10));
     }
+    setting.crowded = random.bool();
     setting
 }
 

@@ -45,6 +45,8 @@ pub(super) struct Setting {
     pub(super) timeouts: Timeouts,
     pub(super) connect: Connect,
     pub(super) splice: Splice,
+    /// Many others are served by the same worker.
+    pub(super) crowded: bool,
     pub(super) buffer: usize,
     /// Buffers that the budget has room for.
     pub(super) budget: u64,
@@ -86,6 +88,7 @@ impl Setting {
                 deadline: Duration::from_secs(3),
             },
             splice: Splice::Auto,
+            crowded: false,
             buffer: 1024,
             budget: 1000,
             hog: false,
