@@ -7,8 +7,12 @@ mod support;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
-use support::{Backend, Exit, Forebay, Peer, SOON, Start, eventually, left_out, root_or_left_out};
+use support::{
+    Backend, Exit, Forebay, Peer, SOON, Start, eventually, left_out, refusing_address,
+    root_or_left_out,
+};
 
 #[test]
 fn an_unresolvable_backend_is_out_and_the_others_serve() {
@@ -32,6 +36,25 @@ fn only_unresolvable_backends_start_too_and_clients_are_reset() {
          [pool.app]\nbackends = [\"nowhere.invalid:80\"]\n",
     );
     Peer::expect_rejection(forebay.address("web"));
+}
+
+#[test]
+fn that_the_only_backend_refuses_is_said_unasked_and_not_of_every_client() {
+    const CLIENTS: usize = 300;
+    let (dead, _held) = refusing_address();
+    let forebay = Forebay::start(&Forebay::simple(&[dead], ""));
+    let begun = Instant::now();
+    (0..CLIENTS).for_each(|_| Peer::expect_rejection(forebay.address("web")));
+    let complaint = |line: &&str| line.contains("no backend took a client");
+    forebay.expect_said("no backend took a client");
+    let said = forebay.said();
+    let lines: Vec<&str> = said.lines().filter(complaint).collect();
+    for part in ["WARN", "pool=\"app\"", "attempts=1", "reason=connection refused", "client=127.0.0.1"]
+    {
+        assert!(lines[0].contains(part), "{part}: {lines:?}");
+    }
+    let most = 1 + begun.elapsed().as_secs();
+    assert!(lines.len() as u64 <= most, "{} of {CLIENTS} in {most} s", lines.len());
 }
 
 /// Replaces what names hosts, in a mount namespace of its own, and becomes the program.

@@ -293,6 +293,7 @@ impl Objects {
                 ejected: AtomicBool::new(false),
                 held: Arc::new(Limit::new(None, Arc::new(NoWaiters))),
                 release: RateLimiter::new(None, self.epoch),
+                complaints: Throttle::default(),
                 counters: Counters::default(),
             })
         });

@@ -8,7 +8,9 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::Duration;
 
 use super::possible::Possible;
-use super::{Backend, Counters, Ejection, Limit, Permit, Queue, RateLimiter, Retries, Return};
+use super::{
+    Backend, Counters, Ejection, Limit, Permit, Queue, RateLimiter, Retries, Return, Throttle,
+};
 use crate::balance::{Ask, Candidates, Selector};
 use crate::config::{Connect, Eject, State, Timeouts};
 use crate::net::ConnectOptions;
@@ -37,6 +39,8 @@ pub struct Pool {
     pub ejecting: AtomicBool,
     /// True when a backend was left out of which nobody was told yet that it came back.
     pub ejected: AtomicBool,
+    /// Says when it may be said that a client found no backend.
+    pub complaints: Throttle,
     /// What happened.
     pub counters: Counters,
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::Worker;
 use super::end::LOG;
+use super::entry::Route;
 use super::hedge::Hedge;
 use super::table::Key;
 use crate::model::{Backend, Permit, Pool, PoolView, Ticket};
@@ -63,6 +64,11 @@ impl Aside {
     }
 }
 
+/// True exactly when a session that ends so has looked for a backend that can be used, and there was none.
+fn found_none(cause: Cause) -> bool {
+    matches!(cause, Cause::NoBackend | Cause::ConnectFailed | Cause::ConnectTimeout)
+}
+
 impl Worker {
     /// No upstream can be had: the session waits for one, or ends.
     pub(super) fn give_up(&mut self, key: Key, cause: Cause) {
@@ -76,12 +82,24 @@ impl Worker {
         }
         let aside = self.table.get_mut(key).and_then(|entry| entry.route.aside.as_ref());
         let cause = aside.and_then(|aside| aside.bound).map_or(cause, |(_, first)| first);
+        self.complain(key, cause);
         self.end(key, EndReason { cause, phase: Phase::Connect });
+    }
+
+    /// Says that no backend took a client, at most once a second for each pool.
+    fn complain(&mut self, key: Key, cause: Cause) {
+        let Some(entry) = self.table.get_mut(key) else { return };
+        let Route { pool, attempts, last_failure, .. } = &entry.route;
+        if found_none(cause) && pool.complaints.may_speak(self.model.epoch, self.now) {
+            let (pool, client) = (&*pool.name, &entry.client);
+            let reason = last_failure.map(tracing::field::display);
+            tracing::warn!(pool, %client, attempts, reason, "no backend took a client, which is reset");
+        }
     }
 
     /// True exactly when it waits.
     fn hold(&mut self, key: Key, cause: Cause) -> bool {
-        if !matches!(cause, Cause::NoBackend | Cause::ConnectFailed | Cause::ConnectTimeout) {
+        if !found_none(cause) {
             return false;
         }
         let Some(entry) = self.table.get_mut(key) else { return false };
