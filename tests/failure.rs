@@ -49,8 +49,8 @@ fn that_the_only_backend_refuses_is_said_unasked_and_not_of_every_client() {
     forebay.expect_said("no backend took a client");
     let said = forebay.said();
     let lines: Vec<&str> = said.lines().filter(complaint).collect();
-    for part in ["WARN", "pool=\"app\"", "attempts=1", "reason=connection refused", "client=127.0.0.1"]
-    {
+    let parts = ["WARN", "pool=\"app\"", "attempts=1", "reason=connection refused"];
+    for part in parts {
         assert!(lines[0].contains(part), "{part}: {lines:?}");
     }
     let most = 1 + begun.elapsed().as_secs();

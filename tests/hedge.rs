@@ -62,6 +62,27 @@ fn who_answers_too_late_is_not_counted_as_failing() {
 }
 
 #[test]
+fn a_second_may_go_through_a_socket_whose_connection_is_over() {
+    let (deaf, held) = deaf_address();
+    let echo = Backend::echo();
+    let lines =
+        "balance = \"first\"\neject = false\nconnect = { timeout = \"1m\", hedge = \"20ms\" }";
+    let simple = Forebay::simple(&[deaf, echo.address()], lines);
+    let forebay = Start::new(format!("[runtime]\nworkers = 1\n{simple}")).sessions().start();
+    for round in 0..20 {
+        let mut client = Peer::connect(forebay.address("web"));
+        client.ask(format!("number {round}").as_bytes()).unwrap();
+        client.finish();
+        client.expect_eof();
+    }
+    eventually(SOON, || forebay.sessions().len() == 20);
+    for session in forebay.sessions() {
+        assert_eq!((session.attempts, &*session.reason), (2, "finished/relay"), "{session:?}");
+    }
+    drop(held);
+}
+
+#[test]
 fn the_first_to_answer_serves_though_the_second_fails() {
     let (deaf, held) = deaf_address();
     let (dead, refusing) = refusing_address();

@@ -23,7 +23,9 @@ impl Server {
     /// Starts `words`, which stays in the foreground; it is up when `ready` says so.
     pub fn start(words: &[&str], directory: &Path, ready: impl FnMut() -> bool) -> Option<Self> {
         let log = std::fs::File::create(directory.join("server.log")).unwrap();
-        let child = Command::new(found(words[0]).unwrap())
+        let program = found(words[0]);
+        let program = program.unwrap_or_else(|| panic!("{} is not installed", words[0]));
+        let child = Command::new(program)
             .args(&words[1..])
             .current_dir(directory)
             .stdin(Stdio::null())
