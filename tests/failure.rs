@@ -49,7 +49,7 @@ fn that_the_only_backend_refuses_is_said_unasked_and_not_of_every_client() {
     forebay.expect_said("no backend took a client");
     let said = forebay.said();
     let lines: Vec<&str> = said.lines().filter(complaint).collect();
-    let parts = ["WARN", "pool=\"app\"", "attempts=1", "reason=connection refused"];
+    let parts = ["WARN", "pool=\"app\"", "attempts=1", "failure=connection refused"];
     for part in parts {
         assert!(lines[0].contains(part), "{part}: {lines:?}");
     }

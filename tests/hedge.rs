@@ -62,19 +62,43 @@ fn who_answers_too_late_is_not_counted_as_failing() {
 }
 
 #[test]
+fn a_backend_that_answers_no_syn_is_left_out_though_each_client_tries_once() {
+    let (deaf, held) = deaf_address();
+    let b = Backend::naming("b");
+    let lines = "balance = \"first\"\neject = { failures = 3, time = \"1m\", max_time = \"1m\" }\n\
+                 connect = { timeout = \"50ms\", attempts = 1 }";
+    let forebay = Start::new(Forebay::simple(&[deaf, b.address()], lines)).sessions().start();
+    for _ in 0..3 {
+        Peer::connect(forebay.address("web")).expect_reset();
+    }
+    forebay.expect_said("backend ejected");
+    assert_eq!(Peer::connect(forebay.address("web")).line().as_deref(), Some("b"));
+    eventually(SOON, || forebay.sessions().len() == 4);
+    let reasons: Vec<String> = forebay.sessions().into_iter().map(|it| it.reason).collect();
+    assert_eq!(reasons[..3], ["connect_timeout/connect"; 3]);
+    let complaint =
+        forebay.said().lines().find(|line| line.contains("no backend took")).map(str::to_owned);
+    assert!(complaint.is_some_and(|line| line.contains("timed out")), "{}", forebay.said());
+    drop(held);
+}
+
+#[test]
 fn a_second_may_go_through_a_socket_whose_connection_is_over() {
     let (deaf, held) = deaf_address();
     let echo = Backend::echo();
-    let lines =
-        "balance = \"first\"\neject = false\nconnect = { timeout = \"1m\", hedge = \"20ms\" }";
+    let lines = "balance = \"first\"\neject = false\n\
+         connect = { timeout = \"1m\", hedge = \"20ms\", retry_budget = \"100%\" }";
     let simple = Forebay::simple(&[deaf, echo.address()], lines);
     let forebay = Start::new(format!("[runtime]\nworkers = 1\n{simple}")).sessions().start();
+    let before = forebay.sockets();
     for round in 0..20 {
         let mut client = Peer::connect(forebay.address("web"));
         client.ask(format!("number {round}").as_bytes()).unwrap();
         client.finish();
         client.expect_eof();
     }
+    // Each is kept for a second, unless it is used again.
+    assert!(forebay.sockets() < before + 10, "{} and {before} before", forebay.sockets());
     eventually(SOON, || forebay.sessions().len() == 20);
     for session in forebay.sessions() {
         assert_eq!((session.attempts, &*session.reason), (2, "finished/relay"), "{session:?}");

@@ -46,6 +46,11 @@ impl<S: Stream> Session<S> {
         self.connect_by = deadline;
     }
 
+    /// True exactly when nothing is to be tried any more.
+    pub fn is_late(&self, now: Instant) -> bool {
+        now >= self.connect_by
+    }
+
     /// Lets go of the upstream and waits for one until `deadline`.
     pub fn hold(&mut self, deadline: Instant) {
         self.let_go();
@@ -56,8 +61,7 @@ impl<S: Stream> Session<S> {
     pub fn connect_started(&mut self, upstream: S, deadline: Instant) {
         let mut upstream = Side::new(upstream);
         upstream.writable = false;
-        let until = deadline.min(self.connect_by);
-        self.stage = Stage::Connecting { upstream, until };
+        self.stage = Stage::Connecting { upstream, until: deadline };
     }
 
     /// The upstream is connected.
@@ -67,7 +71,7 @@ impl<S: Stream> Session<S> {
     }
 
     pub(super) fn wait_for_candidate(&self, now: Instant) -> Want {
-        if now >= self.connect_by {
+        if self.is_late(now) {
             return Want::End(EndReason { cause: Cause::ConnectTimeout, phase: Phase::Connect });
         }
         Want::Nothing
@@ -92,13 +96,11 @@ impl<S: Stream> Session<S> {
             self.clock.progressed(turn.now);
             return self.relay(turn);
         }
-        if turn.now < *until {
-            return Want::Nothing;
+        if turn.now >= *until {
+            return self.seek_again(ConnectFailure::TimedOut);
         }
-        if turn.now >= self.connect_by {
-            return Want::End(EndReason { cause: Cause::ConnectTimeout, phase: Phase::Connect });
-        }
-        self.seek_again(ConnectFailure::TimedOut)
+        // The backend would have had more time, so this does not speak against it.
+        self.wait_for_candidate(turn.now)
     }
 
     /// Lets go of the upstream. What the client sent stays held for the next one.

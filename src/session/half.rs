@@ -6,6 +6,7 @@
 
 use std::io;
 
+use super::bulk::Bulk;
 use super::side::{Ended, Side};
 use super::turn::{Buffer, Turn};
 use crate::config::Splice;
@@ -16,20 +17,6 @@ const READS: u32 = 16;
 
 /// A splice, which may move a mebibyte at once, counts as a read for each of these, and one more.
 const PIECE: usize = 64 << 10;
-
-/// Large reads in a row, which prove that a half carries bulk.
-const BULK: u8 = 3;
-
-/// A read is large that gives so many parts of the scratch memory (8 KiB of 64): two copies of it cost
-/// more than the calls of a splice.
-const LARGE: usize = 8;
-
-/// A splice is small that moves less than so many parts (4 KiB): copying does it cheaper.
-const SMALL: usize = 16;
-
-/// An answer is large, or small, at so many parts (32 KiB): each comes alone, so that a splice of it cannot
-/// gather more, and what is still in the processor's cache costs little to copy.
-const ANSWER: usize = 2;
 
 /// A splice that moves less than so many times the scratch memory may well have moved all there was.
 const FEW: usize = 4;
@@ -71,12 +58,8 @@ pub(super) struct Half<P> {
     pub(super) moved: u64,
     /// Those of them that were spliced.
     pub(super) spliced: u64,
-    /// Large reads in a row.
-    large_reads: u8,
-    /// True exactly when bytes are spliced.
-    bulk: bool,
-    /// True exactly when bytes have gone the other way since any went this way.
-    pub(super) answers: bool,
+    /// Whether bytes are spliced.
+    pub(super) bulk: Bulk,
     /// True exactly when the FIN of the source has been passed on, or follows from closing.
     pub(super) closed: bool,
     /// True exactly when the opposite half is closed: nothing is left to do after this one but to
@@ -90,9 +73,7 @@ impl<P> Half<P> {
             carry: Carry::Empty,
             moved: 0,
             spliced: 0,
-            large_reads: 0,
-            bulk: false,
-            answers: false,
+            bulk: Bulk::default(),
             closed: false,
             last: false,
         }
@@ -181,13 +162,13 @@ impl<P> Half<P> {
         turn: &mut Turn<'_, P>,
     ) -> u32 {
         if turn.splice == Splice::Always {
-            self.bulk = true;
+            self.bulk.assume();
         }
         if !turn.buffers.reserve() {
             peek_and_move(self, from, to, turn);
             return 1;
         }
-        if self.bulk
+        if self.bulk.is_proven()
             && turn.splice != Splice::Never
             && from.splices()
             && to.splices()
@@ -207,12 +188,7 @@ impl<P> Half<P> {
         turn: &mut Turn<'_, P>,
     ) {
         let count = receive(from, turn.scratch);
-        if count >= self.least(LARGE, turn) {
-            self.large_reads = self.large_reads.saturating_add(1);
-            self.bulk = turn.splice != Splice::Never && self.large_reads >= BULK;
-        } else {
-            self.large_reads = 0;
-        }
+        self.bulk.read(count, turn.scratch.len(), turn.crowded);
         let bytes = &turn.scratch[..count];
         let sent = if count > 0 { self.send(from.ended() == Ended::Fin, bytes, to) } else { 0 };
         if sent < count {
@@ -252,11 +228,7 @@ impl<P> Half<P> {
                 if held < FEW * turn.scratch.len() {
                     from.splice_gave();
                 }
-                self.large_reads = match held < self.least(SMALL, turn) {
-                    true => self.large_reads.saturating_sub(1),
-                    false => BULK,
-                };
-                self.bulk = self.large_reads > 0;
+                self.bulk.spliced(held, turn.scratch.len(), turn.crowded);
                 self.carry = Carry::Pipe(Box::new(Piped { pipe, held }));
                 return;
             }
@@ -273,20 +245,9 @@ impl<P> Half<P> {
         turn.pipes.give(pipe);
     }
 
-    /// The bytes from which on a read is large, or a splice not small: so many parts of the scratch memory.
-    fn least(&self, parts: usize, turn: &Turn<'_, P>) -> usize {
-        let parts = if self.answers && !turn.crowded { ANSWER } else { parts };
-        turn.scratch.len() / parts
-    }
-
-    fn stop_splicing(&mut self) {
-        self.bulk = false;
-        self.large_reads = 0;
-    }
-
     /// Copies once where splice(2) would not go on.
     fn read_instead<S: Stream<Pipe = P>>(&mut self, from: &mut Side<S>, turn: &mut Turn<'_, P>) {
-        self.stop_splicing();
+        self.bulk.forget();
         self.read_early(from, turn);
     }
 

@@ -13,6 +13,7 @@
 //! in, and what it wants goes out as a value.
 
 mod abort;
+mod bulk;
 mod clock;
 mod connecting;
 mod half;
@@ -88,7 +89,7 @@ pub struct Session<S: Stream> {
 enum Stage<S> {
     /// The worker is looking for an upstream.
     Seeking,
-    /// A connect is under way.
+    /// A connect is under way, which may take until then.
     Connecting { upstream: Side<S>, until: Instant },
     /// Bytes move.
     Relaying { upstream: Side<S> },
@@ -150,7 +151,7 @@ impl<S: Stream> Session<S> {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Seeking => Some(self.connect_by),
-            Stage::Connecting { until, .. } => Some(*until),
+            Stage::Connecting { until, .. } => Some((*until).min(self.connect_by)),
             Stage::Relaying { .. } => self.clock.deadline(self.is_half_closed()),
             Stage::Aborting { abort, .. } => Some(abort.deadline()),
         }
@@ -245,7 +246,7 @@ impl<S: Stream> Session<S> {
     fn relay(&mut self, turn: &mut Turn<'_, S::Pipe>) -> Want {
         let Stage::Relaying { upstream } = &mut self.stage else { return Want::Nothing };
         let before = (self.up.progress(), self.down.progress());
-        (self.up.answers, self.down.answers) = self.one_way.answers();
+        (self.up.bulk.answers, self.down.bulk.answers) = self.one_way.answers();
         let mut flows = (Flow::Idle, Flow::Idle);
         for _ in 0..ROUNDS {
             let ends = (self.client.ended(), upstream.ended());

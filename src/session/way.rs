@@ -19,10 +19,10 @@ impl OneWay {
         };
     }
 
-    /// True exactly when what goes to the upstream now, or to the client, is an answer: bytes have gone the other
-    /// way since.
+    /// True exactly when what goes to the upstream next, or to the client, is an answer: the last bytes went the
+    /// other way, and none this way with them.
     pub(super) fn answers(&self) -> (bool, bool) {
-        (self.0 >= 0, self.0 <= 0)
+        (self.0 > 0, self.0 < 0)
     }
 
     /// True exactly when so much has gone one way alone that nobody waits for an answer.

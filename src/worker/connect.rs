@@ -116,6 +116,9 @@ impl Worker {
             }
             entry.route.backend = None;
             entry.parked = false;
+            if entry.session.is_late(self.now) {
+                return self.give_up(key, Cause::ConnectTimeout);
+            }
             entry.tell(&self.model.gauges[self.number].pulse, Work::Connect);
             let ask = Ask { source: entry.client.ip(), random: self.random.u64(..) };
             let now = self.model.age(self.now);
@@ -208,6 +211,9 @@ impl Worker {
     fn not_opened(&mut self, backend: &Backend, error: &io::Error) -> Begun {
         if is_exhaustion(error) {
             self.spares.clear();
+            if self.model.complaints.may_speak(self.model.epoch, self.now) {
+                tracing::error!(worker = self.number, %error, "cannot connect, trying again in 100 ms");
+            }
             return Begun::Exhausted;
         }
         if is_out_of_ports(error) {

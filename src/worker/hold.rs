@@ -64,7 +64,7 @@ impl Aside {
     }
 }
 
-/// True exactly when a session that ends so has looked for a backend that can be used, and there was none.
+/// True exactly when a session that ends so was taken by no backend, though none of them is known to be full.
 fn found_none(cause: Cause) -> bool {
     matches!(cause, Cause::NoBackend | Cause::ConnectFailed | Cause::ConnectTimeout)
 }
@@ -82,18 +82,19 @@ impl Worker {
         }
         let aside = self.table.get_mut(key).and_then(|entry| entry.route.aside.as_ref());
         let cause = aside.and_then(|aside| aside.bound).map_or(cause, |(_, first)| first);
-        self.complain(key, cause);
-        self.end(key, EndReason { cause, phase: Phase::Connect });
+        let reason = EndReason { cause, phase: Phase::Connect };
+        self.complain(key, reason);
+        self.end(key, reason);
     }
 
     /// Says that no backend took a client, at most once a second for each pool.
-    fn complain(&mut self, key: Key, cause: Cause) {
+    fn complain(&mut self, key: Key, reason: EndReason) {
         let Some(entry) = self.table.get_mut(key) else { return };
-        let Route { pool, attempts, last_failure, .. } = &entry.route;
-        if found_none(cause) && pool.complaints.may_speak(self.model.epoch, self.now) {
-            let (pool, client) = (&*pool.name, &entry.client);
-            let reason = last_failure.map(tracing::field::display);
-            tracing::warn!(pool, %client, attempts, reason, "no backend took a client, which is reset");
+        let (client, route, home) = (&entry.client, &entry.route, entry.route.home());
+        if found_none(reason.cause) && home.complaints.may_speak(self.model.epoch, self.now) {
+            let (pool, attempts) = (&*home.name, route.attempts);
+            let failure = route.last_failure.map(tracing::field::display);
+            tracing::warn!(pool, %client, attempts, %reason, failure, "no backend took a client, which is reset");
         }
     }
 
@@ -106,7 +107,7 @@ impl Worker {
         // No connect is waited for any more.
         entry.drop_hedge();
         let route = &mut entry.route;
-        let home = route.aside.as_ref().map_or(&route.pool, |aside| &aside.home);
+        let home = route.home();
         let Some(view) = self.snapshot.pools.get(&home.name) else { return false };
         let Some(hold) = view.hold else { return false };
         let aside = route.aside.get_or_insert_with(|| Aside::of(&view.pool));
@@ -122,6 +123,9 @@ impl Worker {
         if new {
             let (pool, client) = (&*view.pool.name, &entry.client);
             tracing::debug!(target: LOG, pool, %client, "waits for a backend");
+            if view.pool.complaints.may_speak(self.model.epoch, self.now) {
+                tracing::warn!(pool, "no backend can be used, so clients wait");
+            }
         }
         route.begin_anew(view);
         entry.session.hold(until);
@@ -153,7 +157,12 @@ impl Worker {
     }
 }
 
-impl super::entry::Route {
+impl Route {
+    /// The pool that the session was given to, whose fallback it may be served by.
+    pub(super) fn home(&self) -> &Arc<Pool> {
+        self.aside.as_ref().map_or(&self.pool, |aside| &aside.home)
+    }
+
     /// As if it had tried nothing yet; only that it did is remembered.
     fn begin_anew(&mut self, view: &Arc<PoolView>) {
         if self.aside.as_ref().is_some_and(|aside| aside.again == Some(Again::Earned)) {

@@ -29,7 +29,7 @@ impl Worker {
         let who = Waiter { worker: self.number, session: session(key) };
         let Some(entry) = self.table.get_mut(key) else { return false };
         let route = &mut entry.route;
-        let home = route.aside.as_ref().map_or(&route.pool, |aside| &aside.home);
+        let home = route.home();
         let Some(view) = self.snapshot.pools.get(&home.name) else { return false };
         let Some(wait) = view.wait else { return false };
         let aside = route.aside();

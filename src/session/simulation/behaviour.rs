@@ -287,9 +287,22 @@ fn of_questions_and_answers_only_large_ones_are_spliced_unless_there_is_a_crowd(
         world.spliced
     };
     assert_eq!(exchange(127, true), 0);
+    assert!(exchange(1024, false) >= 5 * 1024, "all of the scratch memory");
+    assert!(exchange(1280, false) >= 5 * 1280, "more than that: what is left over is part of it");
     assert_eq!(exchange(511, false), 0);
     assert!(exchange(128, true) >= 5 * 128, "a crowd");
     assert!(exchange(512, false) >= 5 * 512, "large ones");
+}
+
+#[test]
+fn streams_both_ways_at_once_are_no_answers() {
+    let mut world = relaying(|_| ());
+    for _ in 0..10 {
+        world.writes(0, 200);
+        world.writes(1, 200);
+        world.poll();
+    }
+    assert!(world.spliced >= 10 * 200, "{}", world.spliced);
 }
 
 #[test]

@@ -82,8 +82,11 @@ impl World {
     }
 
     pub(super) fn connect(&mut self) {
+        let now = self.instant();
+        let late = self.session.as_ref().is_some_and(|session| session.is_late(now));
         loop {
-            let Some(attempt) = self.attempts.pop_front() else {
+            let next = self.attempts.pop_front().filter(|_| !late);
+            let Some(attempt) = next else {
                 let cause = match self.failures.last() {
                     Some(ConnectFailure::TimedOut) => Cause::ConnectTimeout,
                     _ => Cause::ConnectFailed,
