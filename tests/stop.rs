@@ -72,6 +72,24 @@ fn a_second_signal_stops_at_once() {
 }
 
 #[test]
+fn a_process_that_stops_answers_a_reload_but_not_each_change_beside_its_file() {
+    let (mut forebay, _backend, client) = with_a_session("timeout = \"60s\"");
+    let address = forebay.address("web");
+    forebay.signal(Signal::TERM);
+    eventually(SOON, || refuses(address));
+    for change in 0..5 {
+        std::fs::write(forebay.directory().join("log"), change.to_string()).unwrap();
+        pause(Duration::from_millis(250));
+    }
+    let answers = || forebay.said().matches("not reloaded").count();
+    assert_eq!(answers(), 0, "{}", forebay.said());
+    forebay.signal(Signal::HUP);
+    eventually(SOON, || answers() == 1);
+    drop(client);
+    assert_eq!(forebay.wait_exit(SOON), Exit::Code(0));
+}
+
+#[test]
 fn quit_drains_without_bound() {
     let (mut forebay, _backend, mut client) = with_a_session("timeout = \"100ms\"");
     let address = forebay.address("web");

@@ -20,6 +20,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
 
 use args::{Arguments, Command};
 use exit::Exit;
@@ -31,7 +32,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, registry: Registry) -
     let parsed = Arguments::try_parse_from(arguments).and_then(Arguments::into_command);
     let exit = match parsed {
         Ok((command, log)) => dispatch(command, &log, registry),
-        Err(usage) => explain(&usage),
+        Err(usage) => explain(usage),
     };
     exit.into()
 }
@@ -46,7 +47,20 @@ fn dispatch(command: Command, log: &args::LogArguments, registry: Registry) -> E
 }
 
 /// Help and version were asked for and go to stdout; the rest is wrong usage and goes to stderr.
-fn explain(usage: &clap::Error) -> Exit {
+fn explain(mut usage: clap::Error) -> Exit {
+    if let Some(file) = stray_file(&usage) {
+        let tip = format!("the file is named by an option: '-c {file}'");
+        usage.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
     let printed = usage.print();
     if usage.use_stderr() { Exit::Usage } else { Exit::from_answer(printed) }
+}
+
+/// A configuration file that stands where none is understood.
+fn stray_file(usage: &clap::Error) -> Option<&str> {
+    let kinds = [ContextKind::InvalidArg, ContextKind::InvalidSubcommand];
+    kinds.into_iter().find_map(|kind| match usage.get(kind)? {
+        ContextValue::String(word) => Some(&**word).filter(|word| word.ends_with(".toml")),
+        _ => None,
+    })
 }

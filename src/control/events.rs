@@ -183,7 +183,11 @@ impl Control<'_> {
 
     fn ask(&mut self, trigger: Trigger, plant: &Plant) {
         if plant.is_draining() {
-            return tracing::info!("not reloaded: the process is stopping");
+            // A signal is answered. Any change beside the file may come here, even a line of the log.
+            if trigger == Trigger::Signal {
+                tracing::info!("not reloaded: the process is stopping");
+            }
+            return;
         }
         self.reloads.ask(trigger, plant, self.runtime, &self.sender);
     }

@@ -1,8 +1,8 @@
 //! The data plane: one thread per core, each with its own poll, sessions, timers and buffers.
 //!
-//! A worker never blocks but to let streams gather (`pace`), takes no lock but those of the per-source table and of a pool's queue, reads no
-//! file, and logs only what an operator must know or has asked for. One turn of its loop: events, commands,
-//! timers, listening sockets, then the sessions that have something to do.
+//! A worker never blocks but to let streams gather (`pace`), takes no lock but those of the per-source table
+//! and of a pool's queue, reads no file, and logs only what an operator must know or has asked for. One turn
+//! of its loop: events, commands, timers, listening sockets, then the sessions that have something to do.
 
 mod accept;
 mod command;
@@ -57,8 +57,8 @@ const COMMANDS: usize = 64;
 /// Sessions that have their turn before the poll is asked again, so that nobody waits for long.
 const SESSIONS: usize = 256;
 
-/// With more sessions than so what comes has left a processor's cache: with answers of 16 KiB over 256 a splice cost as much as
-/// two copies, over 128 it cost more, over 512 less.
+/// With more sessions than so what comes has left a processor's cache: of answers of 16 KiB a splice cost
+/// more than two copies over 128 connections, as much over 256, and less over 512.
 const CROWD: usize = 128;
 
 /// One worker.
@@ -318,6 +318,7 @@ impl Worker {
         spin.is_some_and(|spin| self.active.elapsed() < spin)
     }
 
+    /// True exactly when what comes for a session has left the cache before its turn.
     fn is_crowded(&self) -> bool {
         self.table.len() > CROWD
     }

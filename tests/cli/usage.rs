@@ -36,6 +36,15 @@ fn near_miss_gets_a_suggestion() {
 }
 
 #[test]
+fn file_without_its_option_is_told_where_it_goes() {
+    for line in ["my.toml", "check my.toml", "run my.toml"] {
+        let out = forebay(line);
+        assert_eq!(code(&out), 2, "{line}: {out:?}");
+        assert!(text(&out.stderr).contains("'-c my.toml'"), "{line}: {}", text(&out.stderr));
+    }
+}
+
+#[test]
 fn proxy_with_a_bad_address_is_2() {
     for line in [
         "proxy --listen nowhere:x --to 127.0.0.1:9",
